@@ -1,0 +1,112 @@
+"""`fit`: the one training loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .batches import Augment, examined_batches, make_batches
+from .device import runtime
+from .history import History
+from .objective import Objective, metric_functions
+from .optim import make_optimizer, make_schedule
+from .progress import make_progress
+from .session import Session
+from .stepper import Stepper
+
+
+def fit(
+    model: nn.Module,
+    data,
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "mse",
+    *,
+    seed: int,
+    epochs: int,
+    optimizer="adam",
+    lr: float = 1e-3,
+    options: dict | None = None,
+    schedule=None,
+    batch_size: int | None = None,
+    drop_last: bool = False,
+    augment: Augment | None = None,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
+    clip: float | None = None,
+    metrics=None,
+    validation=None,
+    eval_every: int = 1,
+    target: float | None = None,
+    monitor: str = "loss",
+    callback: Callable[[nn.Module, History], bool | None] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    save_seconds: float = 30.0,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    compile: bool | str = "auto",
+    progress: bool | str = "auto",
+    fabric=None,
+) -> History:
+    """Train `model` in place; return its `History`.
+
+    data         (x, y) tensors, which stay on the device, or a loader: anything with a length that yields (x, y)
+    loss         "mse", "smooth_l1", "cross_entropy", "bce" (logits), or a function (prediction, y) -> scalar
+    seed         of the data order, the augmentation and, inside the call, of torch's random state (dropout)
+    optimizer    "sgd", "adam", "adamw", "rmsprop", "lbfgs", "lm" (Levenberg–Marquardt: loss "mse", full batch),
+                 a function params -> Optimizer, or an Optimizer; options: further arguments of the named ones
+    schedule     a name ("constant", "cosine", "triangle"), a function share of training -> factor on lr, taken at
+                 every step, or a torch LRScheduler on the optimizer given, stepped every epoch
+    batch_size   None for full batch (tensors); drop_last leaves out an incomplete last batch
+    augment      function (x, generator) -> x on a batch already on the device, such as `Augmentation`
+    penalty      function of the model, added to the loss
+    clip         largest norm of the gradient
+    metrics      "accuracy", a list of names, or name -> function(prediction, y); measured every `eval_every` epochs
+                 on `validation` (data like `data`; called val_<name>, with val_loss), else on the training data
+    target       stop at the first epoch whose `monitor` is at most the target; at least, for an accuracy
+    callback     called as callback(model, history) after each epoch; returning True stops
+    checkpoint   file to save to (every `save_seconds` at an epoch's end, and at the end) and to resume from if it is
+                 there; the run goes on bit for bit as if never stopped (CPU). Ctrl-C saves and returns what there is
+    device, precision, compile   "auto": CUDA with bfloat16 autocast and torch.compile (CUDA graphs) if there is one,
+                 else the CPU in float32, eager
+    progress     "auto": a bar in a terminal only; True: a bar in notebooks and lines in log files too; False
+    fabric       a lightning Fabric, already launched: several processes share every batch (`train.scale`)
+
+    Raises NonFiniteLoss (step, lr, last good checkpoint), CheckpointError, and ValueError for arguments that make no
+    sense; a checkpoint that cannot be written is found before the first step.
+    """
+    run = runtime(model, device=fabric.device if fabric else device, precision=precision, compile=compile)
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    batches = make_batches(data, run, batch_size=batch_size, drop_last=drop_last, augment=augment, rank=rank,
+                           world=world)
+    objective = run.place(Objective(model, loss, penalty))
+    held = validation is not None
+    tests = {f"val_{k}" if held else k: f for k, f in metric_functions(metrics).items()}
+    if held:
+        tests["val_loss"] = objective.loss
+    if target is not None and monitor not in {"loss", *tests}:
+        raise ValueError(f"monitor={monitor!r} is not measured: have loss, {', '.join(tests) or 'no metrics'}")
+    opt = make_optimizer(optimizer, objective.parameters(), lr=lr, options=options)
+    if optimizer == "lm" and (loss != "mse" or penalty is not None or clip is not None or len(batches) > 1):
+        raise ValueError('optimizer="lm" is for least squares alone: loss="mse", full batch, no penalty, no clip')
+    schedule = make_schedule(schedule, opt)
+    forward = objective
+    if fabric:
+        forward, opt = fabric.setup(objective, opt)
+    if run.compile:
+        forward = torch.compile(forward, mode="reduce-overhead" if run.device.type == "cuda" else "default")
+    settings = {
+        "seed": seed, "epochs": epochs, "batches": len(batches), "batch_size": batch_size, "lr": lr, "clip": clip,
+        "optimizer": type(opt).__name__, "options": repr(options), "target": target, "monitor": monitor,
+        "shapes": {k: list(v.shape) for k, v in objective.state_dict().items()},
+    }
+    stepper = Stepper(forward, objective, opt, schedule, clip=clip, run=run, fabric=fabric)
+    examined = examined_batches(validation if held else data, run) if tests else None
+    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        return Session(
+            run, objective, batches, stepper, tests, examined, History(metrics={k: [] for k in tests}), epochs=epochs,
+            eval_every=eval_every, target=target, monitor=monitor, callback=callback,
+            path=None if checkpoint is None else os.fspath(checkpoint), save_seconds=save_seconds, settings=settings,
+            progress=make_progress(progress if rank == 0 else False, epochs), fabric=fabric, seed=seed,
+        ).train()

@@ -1,0 +1,191 @@
+"""Train one small model over many seeds as a single batched model (`torch.func`)."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from .history import SeedHistory
+from .objective import NonFiniteLoss, Objective, choose, met, metric_functions
+from .optim import SCHEDULES, constant, make_optimizer
+
+
+class SeedFit(NamedTuple):
+    """history: (seeds, epochs) arrays; models: one trained module a seed, in the order of the seeds."""
+
+    history: SeedHistory
+    models: list[nn.Module]
+
+
+def fit_seeds(
+    make_model: Callable[[int], nn.Module],
+    data: tuple[Tensor, Tensor] | Callable[[int], tuple[Tensor, Tensor]],
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "mse",
+    *,
+    seeds: Sequence[int],
+    epochs: int,
+    optimizer="adam",
+    lr: float = 1e-3,
+    options: dict | None = None,
+    schedule=None,
+    batch_size: int | None = None,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
+    clip: float | None = None,
+    metrics=None,
+    validation: tuple[Tensor, Tensor] | None = None,
+    eval_every: int = 1,
+    target: float | None = None,
+    monitor: str = "loss",
+    on_nonfinite: str = "raise",
+    device: str | torch.device = "cpu",
+) -> SeedFit:
+    """Train `make_model(seed)` for every seed, all in one batched model; the same per seed as `fit` alone.
+
+    make_model   called as make_model(seed) with torch's random state set to the seed; all models alike but for values
+    data         (x, y), shared by the seeds, or a function seed -> (x, y) where each seed has its own (equal shapes)
+    loss         "mse", "smooth_l1", "cross_entropy", "bce" (logits), or a function (prediction, y) -> scalar
+    optimizer    "sgd", "adam", "adamw", "rmsprop" or a function params -> Optimizer that acts on each number alone
+    options      further arguments of the optimizer, e.g. {"momentum": 0.9}
+    schedule     a name ("constant", "cosine", "triangle") or a function share of training -> factor
+    batch_size   None for full batch; else each seed draws its own order, as `fit(seed=...)` does
+    penalty      function of the model, added to the loss (weight smoothness, decay, ...)
+    clip         largest norm of a seed's gradient
+    metrics      "accuracy", a list of names, or name -> function(prediction, y); measured after an epoch on
+                 `validation` (then called val_<name>, with val_loss) or, without one, on the training data
+    target       a seed stops at the first epoch whose `monitor` ("loss" or a metric's name) is at most the target, at
+                 least for an accuracy; its weights are those of that moment and its later history is NaN
+    on_nonfinite "raise" NonFiniteLoss, or "record": keep the other seeds going and mark the seed in history.diverged
+
+    Returns SeedFit(history, models). Raises ValueError for models that cannot be stacked (batch norm, unequal shapes).
+    """
+    seeds = [int(s) for s in seeds]
+    if not seeds:
+        raise ValueError("seeds is empty: give at least one integer, e.g. seeds=range(5)")
+    device = torch.device(device)
+    factor = constant if schedule is None else choose(schedule, SCHEDULES, "schedule")
+    objectives = [Objective(_make(make_model, s).to(device), loss, penalty) for s in seeds]
+    params, buffers = _stack(objectives)
+    base = copy.deepcopy(objectives[0]).to("meta")
+    x, y, own = _data(data, seeds, device)
+    n, size = x.shape[own], batch_size or x.shape[own]
+    generators = [torch.Generator().manual_seed(s) for s in seeds]
+    opt = make_optimizer(optimizer, params.values(), lr=lr, options=options)
+    initial_lr = [group["lr"] for group in opt.param_groups]
+
+    def evaluate(function):
+        return vmap(lambda p, b, x, y: function(functional_call(base.model, (p, b), (x,)), y), in_dims=(0, 0, *dims))
+
+    batched = 0 if own or size < n else None  # are x and y of a batch stacked over the seeds?
+    step = vmap(lambda p, b, x, y: functional_call(base, (p, b), (x, y)), in_dims=(0, 0, batched, batched))
+    held = validation is not None
+    xe, ye = (t.to(device) for t in validation) if held else (x, y)
+    dims = (None, None) if held or not own else (0, 0)
+    tests = {f"val_{k}" if held else k: evaluate(f) for k, f in metric_functions(metrics).items()}
+    if held:
+        tests["val_loss"] = evaluate(objectives[0].loss)
+    if target is not None and monitor != "loss" and monitor not in tests:
+        raise ValueError(f"monitor={monitor!r} is not measured: have loss, {', '.join(tests) or 'no metrics'}")
+    inner = {k.removeprefix("model."): v for k, v in params.items() if k.startswith("model.")}
+    inner_buffers = {k.removeprefix("model."): v for k, v in buffers.items() if k.startswith("model.")}
+
+    rows: dict[str, list] = {"loss": [], "grad_norm": [], "lr": [], "seconds": [], **{k: [] for k in tests}}
+    reached, diverged = torch.full((len(seeds),), torch.nan), torch.zeros(len(seeds), dtype=torch.bool)
+    kept: dict[int, dict[str, Tensor]] = {}
+    per_epoch, clock = -(-n // size), 0.0
+    for epoch in range(epochs):
+        start = time.perf_counter()
+        order = torch.stack([torch.randperm(n, generator=g) for g in generators]).to(device) if size < n else None
+        total = torch.zeros(len(seeds), device=device)
+        for i in range(per_epoch):
+            for group, first in zip(opt.param_groups, initial_lr, strict=True):
+                group["lr"] = first * factor((epoch + i / per_epoch) / epochs)
+            xb, yb = _batch(x, y, own, None if order is None else order[:, i * size : (i + 1) * size])
+            opt.zero_grad()
+            value = step(params, buffers, xb, yb)
+            value.sum().backward()
+            norm = _norms(params) if clip is not None or i == per_epoch - 1 else None
+            if clip is not None:
+                scale = (clip / (norm + 1e-6)).clamp(max=1.0)
+                for p in params.values():
+                    p.grad.mul_(scale.view(-1, *[1] * (p.dim() - 1)))
+            opt.step()
+            total += value.detach()
+        clock += time.perf_counter() - start
+        mean = (total / per_epoch).cpu()
+        bad = ~torch.isfinite(mean) & torch.isnan(reached)
+        if bad.any() and on_nonfinite == "raise":
+            at = [s for s, b in zip(seeds, bad.tolist(), strict=True) if b]
+            raise NonFiniteLoss(f"the loss of seed {', '.join(map(str, at))}", step=(epoch + 1) * per_epoch,
+                                lr=opt.param_groups[0]["lr"])
+        diverged |= bad
+        now = {"loss": mean, "grad_norm": norm.cpu(), "lr": opt.param_groups[0]["lr"], "seconds": clock}
+        measured = (epoch + 1) % eval_every == 0 or epoch + 1 == epochs
+        with torch.no_grad():
+            for name, test in tests.items():
+                now[name] = test(inner, inner_buffers, xe, ye).cpu() if measured else torch.full_like(mean, torch.nan)
+        for name, values in now.items():
+            if torch.is_tensor(values):
+                values = torch.where(torch.isnan(reached), values.double(), torch.nan)
+            rows[name].append(values)
+        for s, value in enumerate(now[monitor].tolist()) if target is not None else ():
+            if s not in kept and met(value, target, monitor):
+                reached[s], kept[s] = epoch + 1, {k: p[s].detach().clone() for k, p in params.items()}
+        if len(kept) == len(seeds):
+            break
+
+    for s, objective in enumerate(objectives):
+        objective.load_state_dict(kept.get(s) or {k: p[s].detach() for k, p in params.items()}, strict=False)
+    table = {k: np.array(torch.stack(v, 1)) if v and torch.is_tensor(v[0]) else np.array(v) for k, v in rows.items()}
+    history = SeedHistory(
+        seeds, metrics={k: table[k] for k in tests}, reached=np.array(reached), diverged=np.array(diverged),
+        **{k: table[k] for k in ("loss", "grad_norm", "lr", "seconds")},
+    )
+    return SeedFit(history, [o.model for o in objectives])
+
+
+def _make(make_model: Callable[[int], nn.Module], seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make_model(seed)
+
+
+def _stack(objectives: list[nn.Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    for module in objectives[0].modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            raise ValueError("make_model gives a model with batch norm, whose statistics cannot be stacked: use fit")
+    try:
+        return stack_module_state(objectives)
+    except RuntimeError as error:
+        raise ValueError(f"make_model gives models that differ between seeds and cannot be stacked: {error}") from error
+
+
+def _data(data, seeds: list[int], device) -> tuple[Tensor, Tensor, int]:
+    """x, y on the device, and 1 if they carry a leading seed axis, else 0."""
+    if callable(data):
+        xs, ys = zip(*(data(s) for s in seeds), strict=True)
+        return torch.stack(xs).to(device), torch.stack(ys).to(device), 1
+    x, y = data
+    if len(x) != len(y):
+        raise ValueError(f"data: x has {len(x)} samples and y has {len(y)}; give one target a sample")
+    return x.to(device), y.to(device), 0
+
+
+def _batch(x: Tensor, y: Tensor, own: int, index: Tensor | None) -> tuple[Tensor, Tensor]:
+    if index is None:
+        return x, y
+    if own:
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        return x[rows, index], y[rows, index]
+    return x[index], y[index]
+
+
+def _norms(params: dict[str, Tensor]) -> Tensor:
+    """(seeds,): Euclidean norm of each seed's gradient."""
+    return torch.stack([p.grad.flatten(1).norm(dim=1) for p in params.values()], 1).norm(dim=1)

@@ -1,0 +1,109 @@
+"""One optimizer step, with its learning rate, clipping and gradient norm."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from .device import Runtime
+from .lm import LevenbergMarquardt
+from .objective import Objective
+from .optim import Schedule
+
+
+class Step(NamedTuple):
+    """loss before the update, detached, on the device; norm of the gradient before clipping (NaN: not measured)."""
+
+    loss: Tensor
+    norm: Tensor | float
+
+
+class Stepper:
+    """Steps an optimizer on an objective. `forward` is the objective as it is run: compiled, or wrapped for DDP."""
+
+    def __init__(self, forward, objective: Objective, opt, schedule: Schedule | LRScheduler, *, clip: float | None,
+                 run: Runtime, fabric=None):
+        self.forward, self.objective, self.opt = forward, objective, opt
+        self.clip, self.run, self.fabric = clip, run, fabric
+        self.scheduler = schedule if isinstance(schedule, LRScheduler) else None
+        self.factor = None if self.scheduler else schedule
+        self.base = [group["lr"] for group in opt.param_groups]
+        self.params = [p for p in objective.parameters() if p.requires_grad]
+        plain = getattr(opt, "optimizer", opt)  # Fabric wraps it
+        self.least_squares = isinstance(plain, LevenbergMarquardt)
+        self.closure = isinstance(plain, torch.optim.LBFGS)
+
+    @property
+    def lr(self) -> float:
+        return float(self.opt.param_groups[0]["lr"])
+
+    def step(self, x: Tensor, y: Tensor, done: float, *, measure: bool) -> Step:
+        """One step on a batch. done: share of training completed; measure: return the gradient's norm."""
+        if self.factor is not None:
+            factor = self.factor(done)
+            for group, lr in zip(self.opt.param_groups, self.base, strict=True):
+                group["lr"] = lr * factor
+        if self.least_squares:
+            return Step(*self.opt.step(self.objective.model, x, y))
+        if self.closure:
+            return self._closure_step(x, y)
+        loss = self._backward(x, y)
+        norm = self._clip() if measure or self.clip is not None else math.nan
+        self.opt.step()
+        return Step(loss, norm)
+
+    def end_epoch(self) -> None:
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def state_dict(self) -> dict:
+        scheduler = None if self.scheduler is None else self.scheduler.state_dict()
+        return {"optimizer": self.opt.state_dict(), "scheduler": scheduler}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.opt.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+
+    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.opt.zero_grad()
+        with self.run.cast():
+            loss = self.forward(x, y)
+        if self.fabric is None:
+            loss.backward()
+        else:
+            self.fabric.backward(loss)
+        return loss.detach()
+
+    def _clip(self) -> Tensor:
+        grads = [p.grad for p in self.params if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if self.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.params, self.clip, norm)
+        return norm
+
+    def _closure_step(self, x: Tensor, y: Tensor) -> Step:
+        """L-BFGS asks for the loss many times. A step to weights that are not finite is taken back, its memory
+        forgotten, and tried once more with a tenth of the rate."""
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def closure() -> Tensor:
+            loss = self._backward(x, y)
+            seen.append((loss, self._clip()))
+            return loss
+
+        before = [p.detach().clone() for p in self.params]
+        self.opt.step(closure)
+        if not all(bool(torch.isfinite(p).all()) for p in self.params):
+            with torch.no_grad():
+                for p, old in zip(self.params, before, strict=True):
+                    p.copy_(old)
+            self.opt.state.clear()
+            for group in self.opt.param_groups:
+                group["lr"] /= 10
+            self.opt.step(closure)
+        return Step(*seen[0])
