@@ -7,6 +7,7 @@ is not the one the text teaches. Both store what they saw in the notebook's outp
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import tomllib
@@ -35,9 +36,19 @@ class Claim:
 
 
 @cache
+def read_ledger() -> dict:
+    return tomllib.loads(resources.files("course_lib").joinpath("ledger.toml").read_text("utf-8"))
+
+
+def finished() -> set[int]:
+    """The chapters whose every claim must have a computed value."""
+    return set(read_ledger()["finished"])
+
+
+@cache
 def ledger() -> dict[str, Claim]:
     """All claims by id, in the order of the file."""
-    rows = tomllib.loads(resources.files("course_lib").joinpath("ledger.toml").read_text("utf-8"))["claim"]
+    rows = read_ledger()["claim"]
     claims = {row["id"]: Claim(**row) for row in rows}
     if len(claims) != len(rows):
         raise ClaimError("ledger.toml: an id stands twice.")
@@ -59,7 +70,13 @@ class Settled:
     condition: str = ""
 
     def __str__(self) -> str:
-        return f"Claim {self.id} {self.verdict.replace('…', self.condition)}: {self.value}"
+        return f"Claim {self.id} {self.verdict.replace('…', self.condition)}: {self.value}."
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        # The id is where the claims page links to.
+        said = html.escape(f"{self.verdict.replace('…', self.condition)}: {self.value}.")
+        shown = f'<p class="claim" id="claim-{self.id}"><strong>Claim {self.id}</strong> {said}</p>'
+        return {"text/plain": str(self), "text/html": shown}
 
 
 def store(name: str, text: str) -> None:

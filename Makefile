@@ -1,0 +1,53 @@
+# The course: `make book` to read it, `make test` to check it, `make help` for the rest.
+# Needs Python 3.11, 3.12 or 3.13, make and git; everything else goes into .venv from constraints.txt.
+
+# The first Python of a supported version; say `make book PYTHON=/path/to/python3.12` to choose.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
+
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NAMES ?=
+PORT ?= 8000
+
+.PHONY: help book test exercises lint serve clean doctor
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+$(READY): constraints.txt pyproject.toml
+	@"$(PYTHON)" -c '$(SUPPORTED)' 2>/dev/null || { \
+		echo "Python 3.11, 3.12 or 3.13 is missing: install one, or name it: make book PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python's venv module is missing: install it (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (once; some minutes on a slow line) ..."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@# torch first and alone: what comes later then takes this one and fetches no other.
+	@$(PIP) $(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) torch
+	@$(PIP) --editable '.[book,test]'
+	@touch $(READY)
+
+book: $(READY) ## execute the pages and build the book into _build/html
+	@$(BIN)/python -m course_lib.authoring.gate book
+
+test: $(READY) ## run every check: lint, notebooks, library, strict book
+	@$(BIN)/python -m course_lib.authoring.gate
+
+exercises: $(READY) ## write the notebooks of solutions/ and exercises/ from their masters (NAMES="ch1_euler ...")
+	@$(BIN)/python -m course_lib.authoring.exercises $(NAMES)
+
+lint: $(READY) ## check the style of the code with ruff
+	@$(BIN)/python -m ruff check .
+
+serve: book ## build the book and serve it on localhost (PORT=8000)
+	@echo "Reading at http://localhost:$(PORT)/ (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+doctor: $(READY) ## say what is wrong with this environment
+	@$(BIN)/python -m course_lib doctor
+
+clean: ## remove the built book and its cache; .venv stays
+	rm -rf _build
