@@ -1,0 +1,28 @@
+"""Self-checks for the exercises: an answer is compared with mathematics, never with a stored array.
+
+Every check prints one line that says what held, or raises ``CheckFailed`` with one line that says what does not, in
+the terms of the problem. ``Score`` groups the checks of an exercise and keeps the marks.
+"""
+
+from .environment import environment, require_torch
+from .score import CheckFailed, Score
+
+require_torch()  # before the modules that import it, so that its absence is one line with the mend
+
+from .compare import close, derivative, exact, gradient, holds, same_function  # noqa: E402
+from .convergence import evaluations, order, repeat  # noqa: E402
+
+__all__ = [
+    "CheckFailed",
+    "Score",
+    "close",
+    "derivative",
+    "environment",
+    "evaluations",
+    "exact",
+    "gradient",
+    "holds",
+    "order",
+    "repeat",
+    "same_function",
+]

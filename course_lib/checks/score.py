@@ -1,0 +1,74 @@
+"""``CheckFailed``, the one error of a self-check, and ``Score``, which keeps the marks of a notebook."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+LIBRARY = str(Path(__file__).resolve().parents[1])
+INSTALLED = tuple({sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")})
+
+
+class CheckFailed(AssertionError):
+    """An answer does not do what its exercise asks; the message says what, in the terms of the problem."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython shows these lines in place of a traceback, whose frames would all be the check's own.
+        return [f"Not yet: {self}"]
+
+
+def explain(error: Exception) -> str:
+    """One line for an exception out of a student's code: its kind, its message and the student's own last line."""
+    text = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((LIBRARY, *INSTALLED))]
+    place = f", near line {own[-1].lineno} of {own[-1].name}: {own[-1].line}" if own and own[-1].line else ""
+    return f"your code stopped with {type(error).__name__}: {text[:200]}{place}"
+
+
+class Score:
+    """Marks of one notebook, by exercise.
+
+    Parameters
+    ----------
+    points
+        The marks that each exercise is worth, by its name.
+    """
+
+    def __init__(self, points: Mapping[str, int]) -> None:
+        self.points = dict(points)
+        self.earned = dict.fromkeys(points, 0)
+
+    @contextmanager
+    def check(self, exercise: str) -> Iterator[None]:
+        """Run the checks of an exercise; the marks are given if all of them pass, and taken back if one fails.
+
+        Raises
+        ------
+        CheckFailed
+            From the first check that fails, or in place of any error in the student's code.
+        NotImplementedError
+            Untouched: it marks a blank that is still to be filled.
+        """
+        if exercise not in self.points:
+            raise ValueError(f"exercise: {exercise!r} is not one of {', '.join(self.points)}.")
+        self.earned[exercise] = 0
+        try:
+            yield
+        except (CheckFailed, NotImplementedError):
+            raise
+        except Exception as error:
+            raise CheckFailed(explain(error)) from None
+        self.earned[exercise] = self.points[exercise]
+        marks = self.points[exercise]
+        print(f"{exercise}, {marks} mark{'s' if marks != 1 else ''}: these checks passed")
+
+    def summary(self) -> None:
+        """Print the marks so far, exercise by exercise."""
+        width = max(map(len, self.points))
+        for exercise, points in self.points.items():
+            print(f"{exercise:<{width}}  {self.earned[exercise]:2d} of {points:2d}")
+        print(f"{'marks so far':<{width}}  {sum(self.earned.values()):2d} of {sum(self.points.values()):2d}")
