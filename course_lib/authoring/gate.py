@@ -19,7 +19,7 @@ STEPS: dict[str, tuple[str, list[str]]] = {
     "lint": ("style of the code", [*PYTHON, "ruff", "check", "."]),
     "drift": ("notebooks are what their masters give", [*PYTHON, "course_lib.authoring.exercises", "--check"]),
     "book": ("every page executes and builds without a warning", [*PYTHON, "course_lib.authoring.build"]),
-    "library": ("the library, the notebooks' three states, the built pages", [*PYTHON, "pytest", "-q", "-n", "2", "tests"]),
+    "library": ("library, notebooks in three states, built pages", [*PYTHON, "pytest", "-q", "-n", "2", "tests"]),
     "notebooks": ("solution and trainer notebooks run and say what they said", [*NBVAL, "--dist", "loadfile"]),
 }
 
