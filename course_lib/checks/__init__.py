@@ -4,7 +4,7 @@ Every check prints one line that says what held, or raises ``CheckFailed`` with 
 the terms of the problem. ``Score`` groups the checks of an exercise and keeps the marks.
 """
 
-from .environment import environment, require_torch
+from .installed import environment, require_torch
 from .score import CheckFailed, Score
 
 require_torch()  # before the modules that import it, so that its absence is one line with the mend
