@@ -1,0 +1,2 @@
+from .pelts import Pelts as Pelts
+from .pelts import pelts as pelts
