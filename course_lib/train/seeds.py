@@ -142,9 +142,9 @@ def fit_seeds(
 
     for s, objective in enumerate(objectives):
         objective.load_state_dict(kept.get(s) or {k: p[s].detach() for k, p in params.items()}, strict=False)
-    table = {k: np.array(torch.stack(v, 1)) if v and torch.is_tensor(v[0]) else np.array(v) for k, v in rows.items()}
+    table = {k: torch.stack(v, 1).numpy() if v and torch.is_tensor(v[0]) else np.array(v) for k, v in rows.items()}
     history = SeedHistory(
-        seeds, metrics={k: table[k] for k in tests}, reached=np.array(reached), diverged=np.array(diverged),
+        seeds, metrics={k: table[k] for k in tests}, reached=reached.numpy(), diverged=diverged.numpy(),
         **{k: table[k] for k in ("loss", "grad_norm", "lr", "seconds")},
     )
     return SeedFit(history, [o.model for o in objectives])

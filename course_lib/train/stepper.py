@@ -14,6 +14,7 @@ from .lm import LevenbergMarquardt
 from .objective import Objective
 from .optim import Schedule
 
+TRIES = 4  # of an L-BFGS step
 
 class Step(NamedTuple):
     """loss before the update, detached, on the device; norm of the gradient before clipping (NaN: not measured)."""
@@ -87,8 +88,8 @@ class Stepper:
         return norm
 
     def _closure_step(self, x: Tensor, y: Tensor) -> Step:
-        """L-BFGS asks for the loss many times. A step to weights that are not finite is taken back, its memory
-        forgotten, and tried once more with a tenth of the rate."""
+        """L-BFGS asks for the loss many times. A step to where the loss is not finite is taken back, its memory
+        forgotten, and tried with a tenth of the rate, and so on, `TRIES` times."""
         seen: list[tuple[Tensor, Tensor]] = []
 
         def closure() -> Tensor:
@@ -97,13 +98,14 @@ class Stepper:
             return loss
 
         before = [p.detach().clone() for p in self.params]
-        self.opt.step(closure)
-        if not all(bool(torch.isfinite(p).all()) for p in self.params):
-            with torch.no_grad():
+        for _ in range(TRIES):
+            self.opt.step(closure)
+            with torch.no_grad(), self.run.cast():
+                if torch.isfinite(self.forward(x, y)):
+                    break
                 for p, old in zip(self.params, before, strict=True):
                     p.copy_(old)
             self.opt.state.clear()
             for group in self.opt.param_groups:
                 group["lr"] /= 10
-            self.opt.step(closure)
         return Step(*seen[0])

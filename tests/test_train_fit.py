@@ -1,0 +1,234 @@
+"""`fit` and `fit_seeds`: what they compute, and what they refuse."""
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from course_lib.train import History, NonFiniteLoss, cosine, drops, fit, fit_seeds, warmup
+
+X = torch.linspace(-1, 1, 50)[:, None]
+Y = torch.sin(3 * X)
+
+
+def net(seed: int, *, width: int = 8) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1))
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_fit_takes_the_steps_of_a_hand_written_loop(batch_size):
+    model, by_hand = net(0), net(0)
+    history = fit(model, (X, Y), seed=5, epochs=4, optimizer="sgd", options={"momentum": 0.9}, lr=0.1, schedule=cosine,
+                  batch_size=batch_size)
+    order = torch.Generator().manual_seed(5)
+    opt, losses = torch.optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9), []
+    for epoch in range(4):
+        batches = torch.randperm(50, generator=order).split(16) if batch_size else [torch.arange(50)]
+        for i, index in enumerate(batches):
+            opt.param_groups[0]["lr"] = 0.1 * cosine((epoch + i / len(batches)) / 4)
+            opt.zero_grad()
+            loss = nn.functional.mse_loss(by_hand(X[index]), Y[index])
+            loss.backward()
+            opt.step()
+            losses.append(loss.item())
+    torch.testing.assert_close(weights(model), weights(by_hand), rtol=1e-6, atol=1e-7)
+    each = torch.tensor(losses).view(4, -1).mean(1)
+    torch.testing.assert_close(torch.tensor(history.loss), each, rtol=1e-6, atol=0)
+    assert history.steps == len(losses) and history.lr[-1] == pytest.approx(opt.param_groups[0]["lr"])
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in by_hand.parameters()))
+    assert history.grad_norm[-1] == pytest.approx(norm, rel=1e-5)
+
+
+def test_fit_leaves_the_callers_random_state_alone_and_depends_on_its_seed_alone():
+    def run(seed):
+        model = nn.Sequential(net(0), nn.Dropout(0.5))
+        return fit(model, (X, Y), seed=seed, epochs=3, batch_size=10).loss
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = run(0)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(7)
+    assert run(0) == first != run(1)
+
+
+def test_a_loader_gives_what_its_batches_give():
+    loader = DataLoader(TensorDataset(X, Y), batch_size=10)
+    model, by_hand = net(0), net(0)
+    fit(model, loader, seed=0, epochs=2, optimizer="sgd", lr=0.1)
+    opt = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for _ in range(2):
+        for x, y in loader:
+            opt.zero_grad()
+            nn.functional.mse_loss(by_hand(x), y).backward()
+            opt.step()
+    torch.testing.assert_close(weights(model), weights(by_hand))
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("optimizer,options", [("adam", None), ("sgd", {"momentum": 0.9}), ("rmsprop", None)])
+def test_each_seed_trains_as_if_alone(optimizer, options, batch_size):
+    settings = dict(optimizer=optimizer, options=options, lr=0.01, epochs=20, batch_size=batch_size, clip=0.5,
+                    penalty=lambda m: 1e-3 * m[0].weight.square().sum(), metrics={"worst": lambda p, y: (p - y).abs().max()})
+    together = fit_seeds(net, (X, Y), seeds=[3, 4, 11], **settings)
+    for i, seed in enumerate([3, 4, 11]):
+        alone = net(seed)
+        history = fit(alone, (X, Y), seed=seed, **settings)
+        torch.testing.assert_close(weights(together.models[i]), weights(alone), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.tensor(together.history.loss[i]), torch.tensor(history.loss, dtype=torch.double),
+                                   rtol=1e-4, atol=1e-6)
+        assert together.history[i].grad_norm == pytest.approx(history.grad_norm, rel=1e-3)
+        assert together.history[i].metrics["worst"] == pytest.approx(history.metrics["worst"], rel=1e-3)
+
+
+def test_each_seed_stops_at_its_own_target():
+    settings = dict(lr=0.02, epochs=200, target=0.05)
+    together = fit_seeds(net, (X, Y), seeds=[0, 1, 2], **settings)
+    for i in range(3):
+        alone = net(i)
+        history = fit(alone, (X, Y), seed=i, **settings)
+        assert history.stopped == "target" and together.history.reached[i] == history.reached == history.epochs
+        assert torch.tensor(together.history.loss[i, history.epochs :]).isnan().all()
+        torch.testing.assert_close(weights(together.models[i]), weights(alone), rtol=1e-4, atol=1e-5)
+    assert len(set(together.history.reached)) > 1  # else this shows nothing
+
+
+def test_seeds_may_have_data_of_their_own():
+    def data(seed):
+        return X, Y + 0.1 * torch.randn(Y.shape, generator=torch.Generator().manual_seed(seed))
+
+    together = fit_seeds(net, data, seeds=[0, 1], epochs=10, batch_size=16)
+    alone = net(1)
+    fit(alone, data(1), seed=1, epochs=10, batch_size=16)
+    torch.testing.assert_close(weights(together.models[1]), weights(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_one_diverging_seed_is_recorded_while_the_others_go_on():
+    def model(seed):
+        m = net(seed)
+        if seed == 1:
+            with torch.no_grad():
+                m[2].weight.mul_(1e30)
+        return m
+
+    settings = dict(seeds=[0, 1], epochs=5, optimizer="sgd", lr=0.1)
+    with pytest.raises(NonFiniteLoss, match="seed 1 is not finite at step"):
+        fit_seeds(model, (X, Y), **settings)
+    history, models = fit_seeds(model, (X, Y), on_nonfinite="record", **settings)
+    assert history.diverged.tolist() == [False, True]
+    alone = net(0)
+    fit(alone, (X, Y), seed=0, epochs=5, optimizer="sgd", lr=0.1)
+    torch.testing.assert_close(weights(models[0]), weights(alone))
+
+
+def test_levenberg_marquardt_solves_a_linear_problem_in_a_step_and_a_small_net_to_precision():
+    line = nn.Linear(1, 1).double()
+    x, y = X.double(), Y.double()
+    history = fit(line, (x, y), seed=0, epochs=3, optimizer="lm", lr=1.0, options={"damping": 1e-12})
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+    assert line.weight.item() == pytest.approx(slope.item(), rel=1e-9)
+    assert history.grad_norm[1] < 1e-9 < history.grad_norm[0]
+    model = net(0).double()
+    assert fit(model, (x, y), seed=0, epochs=60, optimizer="lm", lr=1.0).loss[-1] < 1e-7
+    wide = nn.Linear(60, 1).double()  # more weights than residuals: the Jacobian goes by rows
+    assert fit(wide, (torch.eye(60).double()[:20], torch.ones(20, 1).double()), seed=0, epochs=20, optimizer="lm",
+               lr=1.0).loss[-1] < 1e-20
+
+
+def test_lbfgs_takes_back_a_step_to_where_the_loss_is_not_finite():
+    class Log(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([20.0]))
+
+        def forward(self, x):
+            return x * self.w.log()
+
+    x = torch.full((4, 1), 10.0)  # so flat at w = 20 and so curved before it that the second step makes w negative
+    model = Log()
+    history = fit(model, (x, x), seed=0, epochs=30, optimizer="lbfgs", lr=1.0)
+    assert model.w.item() == pytest.approx(math.e, rel=1e-3) and history.loss[-1] < 1e-4
+    healthy = net(0)
+    assert fit(healthy, (X, Y), seed=0, epochs=20, optimizer="lbfgs", lr=1.0).loss[-1] < 1e-3
+
+
+def test_schedules():
+    assert [drops(0.1, at=(0.5, 0.75))(s) for s in (0, 0.5, 0.8)] == pytest.approx([1, 0.1, 0.01])
+    assert [warmup(0.2)(s) for s in (0, 0.1, 0.2, 0.6)] == pytest.approx([0, 0.5, 1, 0.5])
+    model = net(0)
+    opt = torch.optim.SGD(model.parameters(), lr=1.0)
+    history = fit(model, (X, Y), seed=0, epochs=4, optimizer=opt, schedule=torch.optim.lr_scheduler.StepLR(opt, 2, 0.1))
+    assert history.lr == pytest.approx([1, 1, 0.1, 0.1])
+
+
+def test_function_evaluations_are_counted_by_step_and_evaluation_is_left_out():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.nfe_forward, self.nfe_backward = net(0), 0, 0
+
+        def forward(self, x):
+            self.nfe_forward += 4
+            self.nfe_backward += 2
+            return self.net(x)
+
+    history = fit(Counting(), (X, Y), seed=0, epochs=2, batch_size=10, validation=(X, Y), metrics={"mae": nn.L1Loss()})
+    assert history.nfe_forward == [4, 4] and history.nfe_backward == [2, 2]
+
+
+def test_accuracy_callback_and_history_round_trip():
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    model = nn.Linear(2, 2)
+    history = fit(model, (x, y), "cross_entropy", seed=0, epochs=100, lr=0.1, validation=(x, y), metrics="accuracy",
+                  eval_every=2, target=0.95, monitor="val_accuracy")
+    right = (model(x).argmax(1) == y).double().mean().item()
+    assert history.stopped == "target" and history.metrics["val_accuracy"][-1] == pytest.approx(right) and right >= 0.95
+    assert math.isnan(history.metrics["val_accuracy"][0]) and history.epochs % 2 == 0
+    again = History.from_dict(json.loads(json.dumps(history.to_dict(), allow_nan=False)))
+    assert again.loss == history.loss and math.isnan(again.metrics["val_accuracy"][0])
+    stopped = fit(net(0), (X, Y), seed=0, epochs=9, callback=lambda model, h: h.epochs == 3)
+    assert stopped.stopped == "callback" and stopped.epochs == 3
+
+
+def test_compiled_training_gives_the_same_weights():
+    eager, compiled = net(0), net(0)
+    fit(eager, (X, Y), seed=0, epochs=3)
+    fit(compiled, (X, Y), seed=0, epochs=3, compile=True)
+    torch.testing.assert_close(weights(eager), weights(compiled), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("change,message", [
+    ({"optimizer": "adagrad2"}, "optimizer='adagrad2' is unknown"),
+    ({"loss": "rmse"}, "loss='rmse' is unknown"),
+    ({"schedule": "wave"}, "schedule='wave' is unknown"),
+    ({"batch_size": 51}, "batch_size=51 must lie between 1 and the 50 samples"),
+    ({"target": 1.0, "monitor": "val_accuracy"}, "monitor='val_accuracy' is not measured"),
+    ({"device": "cuda"}, "torch sees no CUDA device"),
+    ({"precision": "float8"}, "precision='float8' is unknown"),
+    ({"optimizer": "lm", "batch_size": 10}, "full batch"),
+    ({"data": (X, Y[:9])}, "x has 50 samples and y has 9"),
+])
+def test_bad_arguments_are_named(change, message):
+    if change == {"device": "cuda"} and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    arguments = {"data": (X, Y), "loss": "mse", "seed": 0, "epochs": 1, **copy.copy(change)}
+    with pytest.raises(ValueError, match=message):
+        fit(net(0), **arguments)
+
+
+def test_models_that_cannot_be_stacked_are_refused():
+    with pytest.raises(ValueError, match="batch norm"):
+        fit_seeds(lambda s: nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), (X, Y), seeds=[0, 1], epochs=1)
+    with pytest.raises(ValueError, match="differ between seeds"):
+        fit_seeds(lambda s: net(s, width=4 + s), (X, Y), seeds=[0, 1], epochs=1)
