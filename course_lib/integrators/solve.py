@@ -9,15 +9,19 @@ import torch
 from torch import Tensor
 
 from .explicit import METHODS, Field, Method
+from .implicit import IMPLICIT
+from .partitioned import PARTITIONED
+
+NAMED: dict[str, Method] = {**METHODS, **IMPLICIT, **PARTITIONED}
 
 
 def find_method(name: str) -> Method:
     """Look a method up by name; a misspelt name is answered with the nearest one."""
-    if name in METHODS:
-        return METHODS[name]
-    near = difflib.get_close_matches(str(name), METHODS, n=1)
+    if name in NAMED:
+        return NAMED[name]
+    near = difflib.get_close_matches(str(name), NAMED, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"method: {name!r} is unknown.{hint} Choose one of {', '.join(METHODS)}.")
+    raise ValueError(f"method: {name!r} is unknown.{hint} Choose one of {', '.join(NAMED)}.")
 
 
 def check_state(x0: Tensor) -> Tensor:
@@ -63,7 +67,7 @@ def solve(
         Times, shape (n,), n >= 2, strictly increasing or strictly decreasing (backward in time); the gaps
         may differ.
     method
-        A name in ``METHODS``.
+        A name in ``METHODS``, ``IMPLICIT`` or ``PARTITIONED``; the last need a field ``Partitioned(f, g)``.
     steps
         Equal steps taken between neighbouring times, at least 1.
 
