@@ -1,0 +1,66 @@
+"""Figures carry their alt text everywhere, and are the same bytes each time."""
+
+from __future__ import annotations
+
+import base64
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from docutils import nodes
+
+from course_lib import plots
+from course_lib.authoring.alt_text import AltText
+
+ALT = "The error falls by a half each time the step is halved."
+
+
+def drawn() -> plots.Drawn:
+    h = np.array([0.1, 0.05])
+    return plots.orders({"euler": (h, h)}, alt=ALT)
+
+
+def test_a_figure_shows_itself_with_its_alt_text():
+    data, metadata = drawn()._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert data["text/plain"] == metadata["image/png"]["alt"] == ALT
+
+
+def test_the_same_figure_is_the_same_bytes():
+    assert drawn().png() == drawn().png()
+
+
+@pytest.mark.parametrize("alt", ["", "A plot.", "loss against epoch"])
+def test_alt_text_that_says_nothing_is_refused(alt):
+    with pytest.raises(ValueError, match="say in a sentence what is to be seen"):
+        plots.Drawn(drawn().fig, alt)
+
+
+def test_lines_differ_in_more_than_colour():
+    styles = [plots.line_style(k) for k in range(len(plots.COLOURS))]
+    for key in ("color", "linestyle"):
+        assert len({str(style[key]) for style in styles}) == len(styles)
+
+
+def test_a_band_spans_the_runs_and_its_line_is_their_median():
+    ax = plots.new()[1][0, 0]
+    runs = np.array([[1.0, 5.0], [2.0, 6.0], [9.0, 7.0]])
+    plots.band(ax, [0, 1], runs, label="net")
+    assert ax.lines[0].get_ydata().tolist() == [2.0, 6.0]
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (1.0, 9.0)
+    assert ax.get_legend_handles_labels()[1] == ["net (median of 3)"]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_the_book_gets_the_alt_text_of_a_png_and_leaves_the_rest_alone(inline):
+    renderer = SimpleNamespace(
+        render_image=lambda data: [nodes.container("", nodes.image(uri="x.png"))],
+        render_image_inline=lambda data: [nodes.image(uri="x.png")],
+    )
+    metadata = {"image/png": {"alt": ALT}}
+    shown = AltText.handle_mime(renderer, SimpleNamespace(mime_type="image/png", output_metadata=metadata), inline)
+    assert [image["alt"] for node in shown for image in node.findall(nodes.image)] == [ALT]
+    for mime, given in (("text/plain", metadata), ("image/png", {})):
+        output = SimpleNamespace(mime_type=mime, output_metadata=given)
+        assert AltText.handle_mime(renderer, output, inline) is None
