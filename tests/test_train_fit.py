@@ -28,8 +28,17 @@ def weights(model: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_fit_takes_the_steps_of_a_hand_written_loop(batch_size):
     model, by_hand = net(0), net(0)
-    history = fit(model, (X, Y), seed=5, epochs=4, optimizer="sgd", options={"momentum": 0.9}, lr=0.1, schedule=cosine,
-                  batch_size=batch_size)
+    history = fit(
+        model,
+        (X, Y),
+        seed=5,
+        epochs=4,
+        optimizer="sgd",
+        options={"momentum": 0.9},
+        lr=0.1,
+        schedule=cosine,
+        batch_size=batch_size,
+    )
     order = torch.Generator().manual_seed(5)
     opt, losses = torch.optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9), []
     for epoch in range(4):
@@ -78,15 +87,24 @@ def test_a_loader_gives_what_its_batches_give():
 @pytest.mark.parametrize("batch_size", [None, 16])
 @pytest.mark.parametrize("optimizer,options", [("adam", None), ("sgd", {"momentum": 0.9}), ("rmsprop", None)])
 def test_each_seed_trains_as_if_alone(optimizer, options, batch_size):
-    settings = dict(optimizer=optimizer, options=options, lr=0.01, epochs=20, batch_size=batch_size, clip=0.5,
-                    penalty=lambda m: 1e-3 * m[0].weight.square().sum(), metrics={"worst": lambda p, y: (p - y).abs().max()})
+    settings = dict(
+        optimizer=optimizer,
+        options=options,
+        lr=0.01,
+        epochs=20,
+        batch_size=batch_size,
+        clip=0.5,
+        penalty=lambda m: 1e-3 * m[0].weight.square().sum(),
+        metrics={"worst": lambda p, y: (p - y).abs().max()},
+    )
     together = fit_seeds(net, (X, Y), seeds=[3, 4, 11], **settings)
     for i, seed in enumerate([3, 4, 11]):
         alone = net(seed)
         history = fit(alone, (X, Y), seed=seed, **settings)
         torch.testing.assert_close(weights(together.models[i]), weights(alone), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(torch.tensor(together.history.loss[i]), torch.tensor(history.loss, dtype=torch.double),
-                                   rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            torch.tensor(together.history.loss[i]), torch.tensor(history.loss, dtype=torch.double), rtol=1e-4, atol=1e-6
+        )
         assert together.history[i].grad_norm == pytest.approx(history.grad_norm, rel=1e-3)
         assert together.history[i].metrics["worst"] == pytest.approx(history.metrics["worst"], rel=1e-3)
 
@@ -141,8 +159,12 @@ def test_levenberg_marquardt_solves_a_linear_problem_in_a_step_and_a_small_net_t
     model = net(0).double()
     assert fit(model, (x, y), seed=0, epochs=60, optimizer="lm", lr=1.0).loss[-1] < 1e-7
     wide = nn.Linear(60, 1).double()  # more weights than residuals: the Jacobian goes by rows
-    assert fit(wide, (torch.eye(60).double()[:20], torch.ones(20, 1).double()), seed=0, epochs=20, optimizer="lm",
-               lr=1.0).loss[-1] < 1e-20
+    assert (
+        fit(
+            wide, (torch.eye(60).double()[:20], torch.ones(20, 1).double()), seed=0, epochs=20, optimizer="lm", lr=1.0
+        ).loss[-1]
+        < 1e-20
+    )
 
 
 def test_lbfgs_takes_back_a_step_to_where_the_loss_is_not_finite():
@@ -190,8 +212,19 @@ def test_accuracy_callback_and_history_round_trip():
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).long()
     model = nn.Linear(2, 2)
-    history = fit(model, (x, y), "cross_entropy", seed=0, epochs=100, lr=0.1, validation=(x, y), metrics="accuracy",
-                  eval_every=2, target=0.95, monitor="val_accuracy")
+    history = fit(
+        model,
+        (x, y),
+        "cross_entropy",
+        seed=0,
+        epochs=100,
+        lr=0.1,
+        validation=(x, y),
+        metrics="accuracy",
+        eval_every=2,
+        target=0.95,
+        monitor="val_accuracy",
+    )
     right = (model(x).argmax(1) == y).double().mean().item()
     assert history.stopped == "target" and history.metrics["val_accuracy"][-1] == pytest.approx(right) and right >= 0.95
     assert math.isnan(history.metrics["val_accuracy"][0]) and history.epochs % 2 == 0
@@ -208,17 +241,20 @@ def test_compiled_training_gives_the_same_weights():
     torch.testing.assert_close(weights(eager), weights(compiled), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("change,message", [
-    ({"optimizer": "adagrad2"}, "optimizer='adagrad2' is unknown"),
-    ({"loss": "rmse"}, "loss='rmse' is unknown"),
-    ({"schedule": "wave"}, "schedule='wave' is unknown"),
-    ({"batch_size": 51}, "batch_size=51 must lie between 1 and the 50 samples"),
-    ({"target": 1.0, "monitor": "val_accuracy"}, "monitor='val_accuracy' is not measured"),
-    ({"device": "cuda"}, "torch sees no CUDA device"),
-    ({"precision": "float8"}, "precision='float8' is unknown"),
-    ({"optimizer": "lm", "batch_size": 10}, "full batch"),
-    ({"data": (X, Y[:9])}, "x has 50 samples and y has 9"),
-])
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"optimizer": "adagrad2"}, "optimizer='adagrad2' is unknown"),
+        ({"loss": "rmse"}, "loss='rmse' is unknown"),
+        ({"schedule": "wave"}, "schedule='wave' is unknown"),
+        ({"batch_size": 51}, "batch_size=51 must lie between 1 and the 50 samples"),
+        ({"target": 1.0, "monitor": "val_accuracy"}, "monitor='val_accuracy' is not measured"),
+        ({"device": "cuda"}, "torch sees no CUDA device"),
+        ({"precision": "float8"}, "precision='float8' is unknown"),
+        ({"optimizer": "lm", "batch_size": 10}, "full batch"),
+        ({"data": (X, Y[:9])}, "x has 50 samples and y has 9"),
+    ],
+)
 def test_bad_arguments_are_named(change, message):
     if change == {"device": "cuda"} and torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
@@ -229,6 +265,8 @@ def test_bad_arguments_are_named(change, message):
 
 def test_models_that_cannot_be_stacked_are_refused():
     with pytest.raises(ValueError, match="batch norm"):
-        fit_seeds(lambda s: nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), (X, Y), seeds=[0, 1], epochs=1)
+        fit_seeds(
+            lambda s: nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), (X, Y), seeds=[0, 1], epochs=1
+        )
     with pytest.raises(ValueError, match="differ between seeds"):
         fit_seeds(lambda s: net(s, width=4 + s), (X, Y), seeds=[0, 1], epochs=1)

@@ -9,6 +9,16 @@ from .optim import cosine, drops, warmup
 from .seeds import SeedFit, fit_seeds
 
 __all__ = [
-    "CheckpointError", "History", "LevenbergMarquardt", "NonFiniteLoss", "SeedFit", "SeedHistory", "accuracy", "cosine",
-    "drops", "fit", "fit_seeds", "warmup",
+    "CheckpointError",
+    "History",
+    "LevenbergMarquardt",
+    "NonFiniteLoss",
+    "SeedFit",
+    "SeedHistory",
+    "accuracy",
+    "cosine",
+    "drops",
+    "fit",
+    "fit_seeds",
+    "warmup",
 ]

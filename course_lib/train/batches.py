@@ -22,8 +22,18 @@ class TensorBatches:
     device.
     """
 
-    def __init__(self, x: Tensor, y: Tensor, run: Runtime, *, batch_size: int | None, drop_last: bool = False,
-                 augment: Augment | None = None, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        run: Runtime,
+        *,
+        batch_size: int | None,
+        drop_last: bool = False,
+        augment: Augment | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ):
         if len(x) != len(y):
             raise ValueError(f"data: x has {len(x)} samples and y has {len(y)}; give one target a sample")
         if batch_size is not None and not 0 < batch_size <= len(x):
@@ -31,8 +41,10 @@ class TensorBatches:
         self.n, self.size, self.run, self.augment = len(x), batch_size or len(x), run, augment
         self.rest = 0 if drop_last else self.n % self.size
         if self.size % world or self.rest % world:
-            raise ValueError(f"a batch of {self.size} (and a last one of {self.rest}) cannot be shared evenly by "
-                             f"{world} processes: choose a batch_size divisible by {world} and drop_last=True")
+            raise ValueError(
+                f"a batch of {self.size} (and a last one of {self.rest}) cannot be shared evenly by "
+                f"{world} processes: choose a batch_size divisible by {world} and drop_last=True"
+            )
         self.rank, self.world = rank, world
         self.x, self.y = run.place(x), run.place(y)
 
@@ -82,8 +94,9 @@ class LoaderBatches:
 def make_batches(data, run: Runtime, *, batch_size, drop_last, augment, rank: int = 0, world: int = 1):
     """TensorBatches for a pair of tensors, LoaderBatches for anything else with a length that can be iterated over."""
     if isinstance(data, tuple | list) and len(data) == 2 and all(torch.is_tensor(t) for t in data):
-        return TensorBatches(*data, run, batch_size=batch_size, drop_last=drop_last, augment=augment, rank=rank,
-                             world=world)
+        return TensorBatches(
+            *data, run, batch_size=batch_size, drop_last=drop_last, augment=augment, rank=rank, world=world
+        )
     if not (hasattr(data, "__iter__") and hasattr(data, "__len__")):
         raise TypeError(f"data is a {type(data).__name__}: give a pair of tensors (x, y) or a loader with a length")
     if batch_size is not None or drop_last:

@@ -36,8 +36,9 @@ def save(path: str | os.PathLike, state: dict) -> None:
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as a RuntimeError
         part.unlink(missing_ok=True) if part.parent.is_dir() else None
-        raise CheckpointError(f"cannot write checkpoint {path}: {_reason(error)}; free some space or give another "
-                              "folder") from error
+        raise CheckpointError(
+            f"cannot write checkpoint {path}: {_reason(error)}; free some space or give another folder"
+        ) from error
 
 
 def load(path: str | os.PathLike) -> dict:
@@ -53,8 +54,9 @@ def load(path: str | os.PathLike) -> dict:
                 raise zipfile.BadZipFile(f"checksum of {member} differs")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint ({_reason(error)}); delete it to "
-                              "start afresh") from error
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or not a checkpoint ({_reason(error)}); delete it to start afresh"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {path} is not of format {FORMAT} of this trainer; delete it to start afresh")
     return state

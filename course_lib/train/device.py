@@ -51,7 +51,8 @@ class Runtime:
 
 
 def runtime(model: nn.Module, *, device="auto", precision="auto", compile="auto") -> Runtime:
-    """Resolve the three choices. Auto: CUDA, with bfloat16 autocast and torch.compile, if there is one; else none of it.
+    """Resolve the three choices. Auto: CUDA, with bfloat16 autocast and torch.compile, if there is one; else none of
+    it.
 
     Channels-last goes with CUDA and a model that holds 2-D convolutions. Raises ValueError for a device that is not
     there or an unknown precision.

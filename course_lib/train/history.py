@@ -79,9 +79,14 @@ class SeedHistory:
         return History(
             loss=self.loss[i, :n].tolist(),
             metrics={name: values[i, :n].tolist() for name, values in self.metrics.items()},
-            nfe_forward=zeros, nfe_backward=list(zeros), grad_norm=self.grad_norm[i, :n].tolist(),
-            lr=self.lr[:n].tolist(), seconds=self.seconds[:n].tolist(), peak_memory=[math.nan] * n,
-            stopped="epochs" if reached is None else "target", reached=reached,
+            nfe_forward=zeros,
+            nfe_backward=list(zeros),
+            grad_norm=self.grad_norm[i, :n].tolist(),
+            lr=self.lr[:n].tolist(),
+            seconds=self.seconds[:n].tolist(),
+            peak_memory=[math.nan] * n,
+            stopped="epochs" if reached is None else "target",
+            reached=reached,
         )
 
 

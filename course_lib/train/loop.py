@@ -77,8 +77,9 @@ def fit(
     """
     run = runtime(model, device=fabric.device if fabric else device, precision=precision, compile=compile)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    batches = make_batches(data, run, batch_size=batch_size, drop_last=drop_last, augment=augment, rank=rank,
-                           world=world)
+    batches = make_batches(
+        data, run, batch_size=batch_size, drop_last=drop_last, augment=augment, rank=rank, world=world
+    )
     objective = run.place(Objective(model, loss, penalty))
     held = validation is not None
     tests = {f"val_{k}" if held else k: f for k, f in metric_functions(metrics).items()}
@@ -96,8 +97,16 @@ def fit(
     if run.compile:
         forward = torch.compile(forward, mode="reduce-overhead" if run.device.type == "cuda" else "default")
     settings = {
-        "seed": seed, "epochs": epochs, "batches": len(batches), "batch_size": batch_size, "lr": lr, "clip": clip,
-        "optimizer": type(opt).__name__, "options": repr(options), "target": target, "monitor": monitor,
+        "seed": seed,
+        "epochs": epochs,
+        "batches": len(batches),
+        "batch_size": batch_size,
+        "lr": lr,
+        "clip": clip,
+        "optimizer": type(opt).__name__,
+        "options": repr(options),
+        "target": target,
+        "monitor": monitor,
         "shapes": {k: list(v.shape) for k, v in objective.state_dict().items()},
     }
     stepper = Stepper(forward, objective, opt, schedule, clip=clip, run=run, fabric=fabric)
@@ -105,8 +114,22 @@ def fit(
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed)
         return Session(
-            run, objective, batches, stepper, tests, examined, History(metrics={k: [] for k in tests}), epochs=epochs,
-            eval_every=eval_every, target=target, monitor=monitor, callback=callback,
-            path=None if checkpoint is None else os.fspath(checkpoint), save_seconds=save_seconds, settings=settings,
-            progress=make_progress(progress if rank == 0 else False, epochs), fabric=fabric, seed=seed,
+            run,
+            objective,
+            batches,
+            stepper,
+            tests,
+            examined,
+            History(metrics={k: [] for k in tests}),
+            epochs=epochs,
+            eval_every=eval_every,
+            target=target,
+            monitor=monitor,
+            callback=callback,
+            path=None if checkpoint is None else os.fspath(checkpoint),
+            save_seconds=save_seconds,
+            settings=settings,
+            progress=make_progress(progress if rank == 0 else False, epochs),
+            fabric=fabric,
+            seed=seed,
         ).train()

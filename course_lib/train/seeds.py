@@ -122,8 +122,11 @@ def fit_seeds(
         bad = ~torch.isfinite(mean) & torch.isnan(reached)
         if bad.any() and on_nonfinite == "raise":
             at = [s for s, b in zip(seeds, bad.tolist(), strict=True) if b]
-            raise NonFiniteLoss(f"the loss of seed {', '.join(map(str, at))}", step=(epoch + 1) * per_epoch,
-                                lr=opt.param_groups[0]["lr"])
+            raise NonFiniteLoss(
+                f"the loss of seed {', '.join(map(str, at))}",
+                step=(epoch + 1) * per_epoch,
+                lr=opt.param_groups[0]["lr"],
+            )
         diverged |= bad
         now = {"loss": mean, "grad_norm": norm.cpu(), "lr": opt.param_groups[0]["lr"], "seconds": clock}
         measured = (epoch + 1) % eval_every == 0 or epoch + 1 == epochs
@@ -144,7 +147,10 @@ def fit_seeds(
         objective.load_state_dict(kept.get(s) or {k: p[s].detach() for k, p in params.items()}, strict=False)
     table = {k: torch.stack(v, 1).numpy() if v and torch.is_tensor(v[0]) else np.array(v) for k, v in rows.items()}
     history = SeedHistory(
-        seeds, metrics={k: table[k] for k in tests}, reached=reached.numpy(), diverged=diverged.numpy(),
+        seeds,
+        metrics={k: table[k] for k in tests},
+        reached=reached.numpy(),
+        diverged=diverged.numpy(),
         **{k: table[k] for k in ("loss", "grad_norm", "lr", "seconds")},
     )
     return SeedFit(history, [o.model for o in objectives])

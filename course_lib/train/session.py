@@ -176,13 +176,24 @@ class Session:
         if not all_finite(self.objective.parameters()):
             raise NonFiniteLoss("a weight", step=self.history.steps, lr=self.stepper.lr, checkpoint=self.path)
         if self.leader:
-            ckpt.save(self.path, {
-                "settings": self.settings, "model": self.objective.state_dict(), "stepper": self.stepper.state_dict(),
-                "history": asdict(self.history), "epoch": self.epoch, "position": self.position,
-                "partial": self.partial, "clock": self.clock, "rng_start": self.rng_start,
-                "order_start": self.order_start, "order": self.order.get_state(), "noise": self.noise.get_state(),
-                "rng": ckpt.random_state(self.run.device),
-            })
+            ckpt.save(
+                self.path,
+                {
+                    "settings": self.settings,
+                    "model": self.objective.state_dict(),
+                    "stepper": self.stepper.state_dict(),
+                    "history": asdict(self.history),
+                    "epoch": self.epoch,
+                    "position": self.position,
+                    "partial": self.partial,
+                    "clock": self.clock,
+                    "rng_start": self.rng_start,
+                    "order_start": self.order_start,
+                    "order": self.order.get_state(),
+                    "noise": self.noise.get_state(),
+                    "rng": ckpt.random_state(self.run.device),
+                },
+            )
         self.saved_at = time.monotonic()
 
     def restore(self) -> None:

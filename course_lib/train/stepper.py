@@ -16,6 +16,7 @@ from .optim import Schedule
 
 TRIES = 4  # of an L-BFGS step
 
+
 class Step(NamedTuple):
     """loss before the update, detached, on the device; norm of the gradient before clipping (NaN: not measured)."""
 
@@ -26,8 +27,17 @@ class Step(NamedTuple):
 class Stepper:
     """Steps an optimizer on an objective. `forward` is the objective as it is run: compiled, or wrapped for DDP."""
 
-    def __init__(self, forward, objective: Objective, opt, schedule: Schedule | LRScheduler, *, clip: float | None,
-                 run: Runtime, fabric=None):
+    def __init__(
+        self,
+        forward,
+        objective: Objective,
+        opt,
+        schedule: Schedule | LRScheduler,
+        *,
+        clip: float | None,
+        run: Runtime,
+        fabric=None,
+    ):
         self.forward, self.objective, self.opt = forward, objective, opt
         self.clip, self.run, self.fabric = clip, run, fabric
         self.scheduler = schedule if isinstance(schedule, LRScheduler) else None
