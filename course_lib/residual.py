@@ -164,7 +164,7 @@ class Gradients(NamedTuple):
 
 def gradient_probe(net: DeepNet, x: Tensor, y: Tensor, loss: Callable = nn.functional.mse_loss) -> Gradients:
     """Norms of the gradient of loss(net(x), y), block by block. Use float64: float32 rounds a vanished one to 0."""
-    path = net.states(x)
+    path = net.states(x.detach().requires_grad_())
     sizes = [len(list(block.parameters())) for block in net.blocks]
     weights = [p for block in net.blocks for p in block.parameters()]
     grads = torch.autograd.grad(loss(net.head(path[-1]), y), weights + path)
