@@ -81,6 +81,15 @@ def test_linear_problem_is_solved_exactly():
     assert torch.allclose(fit.standard_errors, covariance.diagonal().sqrt(), rtol=1e-5)
 
 
+def test_ends_at_the_limit_of_rounding():
+    A = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    b = torch.arange(12, dtype=torch.float64)
+    fit = levenberg_marquardt(lambda p: (A @ p - b, A), torch.zeros(3, dtype=torch.float64), gtol=1e-30, xtol=1e-15)
+    assert fit.converged and fit.message == "the step is negligible"
+    with pytest.raises(ValueError, match="xtol: must be positive"):
+        levenberg_marquardt(lambda p: (A @ p - b, A), torch.zeros(3, dtype=torch.float64), xtol=0)
+
+
 def test_rosenbrock_and_a_region_without_solutions():
     failures = []
 

@@ -126,7 +126,12 @@ def levenberg_marquardt(
     ------
     SolveError
         If the problem cannot be evaluated at p0 itself.
+    ValueError
+        If a tolerance or the damping is not positive.
     """
+    for name, value in {"gtol": gtol, "xtol": xtol, "damping": damping}.items():
+        if not value > 0:
+            raise ValueError(f"{name}: must be positive, got {value!r}; without it the search never ends.")
     p, grow = p0.detach().clone(), 2.0
     try:
         r, J = problem(p)
@@ -142,7 +147,8 @@ def levenberg_marquardt(
         # [J; sqrt(lambda) D] d = [-r; 0]: the same step as from the normal equations, without squaring the condition.
         rows = torch.cat((J, damping**0.5 * norms.diag()))
         step = torch.linalg.lstsq(rows, torch.cat((-r, torch.zeros_like(p))).unsqueeze(1)).solution.squeeze(1)
-        predicted = costs[-1] - (r + J @ step).square().sum().item()
+        # What the linear model promises, |r|² - |r + J d|², written without cancellation.
+        predicted = ((J @ step).square().sum() + 2 * damping * (norms * step).square().sum()).item()
         if step.norm() <= xtol * (xtol + p.norm()):
             message = "the step is negligible"
         elif solves == max_solves:
