@@ -79,6 +79,19 @@ def test_observed_order_of_the_layers(method, order):
     assert math.log(errors[0] / errors[1], 4) == pytest.approx(order, abs=0.1)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_flow_keeps_the_energy_and_euler_does_not(activation):
+    x = draw(5, 6)
+    with torch.no_grad():
+        drift = {}
+        for method in ("midpoint", "euler"):
+            layer = dense(method=method, activation=activation, steps=2000, h=1 / 1000)
+            drift[method] = float((layer.energy(layer(x)) / layer.energy(x) - 1).abs().max())
+        gradient = torch.func.jacrev(lambda v: layer.energy(v[None])[0])(x[0])
+    assert drift["midpoint"] < 1e-6 < 1e-4 < drift["euler"]
+    assert abs(float((gradient @ layer.field()(0.0, x)[0]).detach())) < 1e-13  # H' = 0 along the field
+
+
 @pytest.mark.parametrize("method", REVERSIBLE)
 @pytest.mark.parametrize("shared", [True, False])
 def test_inverse_recovers_the_input(method, shared):

@@ -11,3 +11,4 @@ from .toy import damped_wave as damped_wave
 from .toy import damped_wave_points as damped_wave_points
 from .toy import flip as flip
 from .toy import swiss_roll as swiss_roll
+from .rome2018 import published_history as published_history

@@ -15,11 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from ..integrators import METHODS, Partitioned
+from ..integrators.solve import find_method
 from .operators import Conv2d, Dense, Operator
 from .reversible import Plan, ReversiblePass
 from .shears import PARTS, schedule
 
 FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
+# Antiderivatives; log cosh in a form that does not overflow.
+PRIMITIVES = {
+    "relu": lambda u: torch.relu(u) ** 2 / 2,
+    "tanh": lambda u: u.abs() + torch.nn.functional.softplus(-2 * u.abs()) - math.log(2),
+}
 EXPLICIT = ("euler", "midpoint")
 
 
@@ -43,6 +49,13 @@ class Unrolled(nn.Module):
         self.K = nn.ParameterList([torch.randn(shape, generator=generator) * std for _ in sets])
         self.b = nn.ParameterList([torch.zeros(shape[0]) for _ in range(biases) for _ in sets])
 
+    def states(self, x: Tensor) -> list[Tensor]:
+        """x and the states after each of the steps, by the method's own one-step function."""
+        step, path = find_method(self.method).step, [x]
+        for k in range(self.steps):
+            path.append(step(self.field(k), k * self.h, path[-1], self.h))
+        return path
+
     def extra_repr(self) -> str:
         sharing = "shared" if self.shared else "unshared"
         return f"{self.method}, steps={self.steps}, h={self.h}, {self.activation}, {sharing}"
@@ -62,9 +75,7 @@ class Antisymmetric(Unrolled):
         return lambda t, x: sigma(self.map.apply(W, x, b) - self.map.adjoint(W, x) - self.gamma * x)
 
     def forward(self, x: Tensor) -> Tensor:
-        for k in range(self.steps):
-            x = METHODS[self.method].step(self.field(k), k * self.h, x, self.h)
-        return x
+        return self.states(x)[-1]
 
 
 class Hamiltonian(Unrolled):
@@ -95,11 +106,16 @@ class Hamiltonian(Unrolled):
             lambda t, z: sigma(self.map.apply(W, z, b1)), lambda t, y: sigma(self.map.adjoint(-W, y, b2)), dim=1
         )
 
+    def energy(self, x: Tensor, step: int = 0) -> Tensor:
+        """Φ(K z + b1) + Φ(-Kᵀ y + b2) summed over components, Φ' = σ: (batch,). The flow of a step's field keeps it."""
+        W, b1, b2 = self.weights(step)
+        y, z = self.field().split(x)
+        primitive = PRIMITIVES[self.activation]
+        return sum(primitive(u).flatten(1).sum(1) for u in (self.map.apply(W, z, b1), self.map.adjoint(-W, y, b2)))
+
     def forward(self, x: Tensor) -> Tensor:
         if self.method in EXPLICIT:
-            for k in range(self.steps):
-                x = METHODS[self.method].step(self.field(k), k * self.h, x, self.h)
-            return x
+            return self.states(x)[-1]
         shears = schedule(self.method, self.steps, shared=self.shared)
         if self.reversible:
             every = None if self.check_every is None else 2 * self.check_every  # a step has two shears
