@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,3 +103,30 @@ def orders(errors: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, alt
     """Error against step size h on logarithmic axes, by method: the slope of a line is the method's order."""
     log = {"xscale": "log", "yscale": "log"}
     return lines(errors, xlabel="step size $h$", ylabel="global error", alt=alt, marker=True, **log)
+
+
+def arrows(ax: Axes, field: Callable[[np.ndarray], np.ndarray], *, limit: float, n: int = 11) -> None:
+    """Directions of a planar field on a square grid; ``field`` maps points (m, 2) to velocities (m, 2)."""
+    grid = np.linspace(-limit, limit, n)
+    points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    velocity = np.asarray(field(points))
+    size = np.hypot(*velocity.T)
+    direction = velocity / np.where(size > 0, size, 1)[:, None]
+    ax.quiver(*points.T, *direction.T, color="#999999", angles="xy", width=0.005, scale=1.6 * n)
+
+
+def orbit(ax: Axes, path: np.ndarray, *, k: int = 0, label: str | None = None, every: int | None = None) -> None:
+    """A path (steps, 2) in the plane, from a filled start; marked at every step if short, or as ``every`` says."""
+    path = np.asarray(path)
+    style = line_style(k, marker=every is not None or len(path) < 60)
+    ax.plot(*path.T, label=label, markevery=every or 1, **{**style, "markersize": 3})
+    ax.plot(*path[0], marker="o", color="black", markersize=6, zorder=3)
+
+
+def region(ax: Axes, re: np.ndarray, im: np.ndarray, modulus: np.ndarray) -> None:
+    """Where a method is stable: shaded where |R| <= 1, on a grid modulus (len(im), len(re)) of the complex plane."""
+    ax.contourf(re, im, modulus, levels=[0, 1], colors=["#9ecae1"])
+    ax.contour(re, im, modulus, levels=[1], colors=[COLOURS[0]], linewidths=1.4)
+    ax.axhline(0, color="black", linewidth=0.7)
+    ax.axvline(0, color="black", linewidth=0.7)
+    ax.set_aspect("equal")
