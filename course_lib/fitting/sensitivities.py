@@ -76,7 +76,7 @@ def sensitivities(model: Model, p: Tensor, t: Tensor, **solver) -> tuple[Tensor,
     if p.ndim != 1:
         raise ValueError(f"p: expected a 1-D tensor of parameters, got shape {tuple(p.shape)}.")
     p, n = p.detach(), len(p)
-    with forward_ad.dual_level():
+    with torch.no_grad(), forward_ad.dual_level():  # no_grad is about backward mode alone
         f, x0 = model(forward_ad.make_dual(p.repeat(n, 1), torch.eye(n, dtype=p.dtype, device=p.device)))
         if x0.shape[:-1] != (n,):
             raise ValueError(f"model: from p of shape {(n, n)} it made x0 of shape {tuple(x0.shape)}; keep batch axes.")
