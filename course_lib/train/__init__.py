@@ -1,5 +1,6 @@
 """The trainer: one loop for every chapter, from a two-second fit in a notebook to CIFAR-10 on a GPU."""
 
+from .augment import Augmentation
 from .checkpoint import CheckpointError
 from .history import History, SeedHistory
 from .lm import LevenbergMarquardt
@@ -9,6 +10,7 @@ from .optim import cosine, drops, warmup
 from .seeds import SeedFit, fit_seeds
 
 __all__ = [
+    "Augmentation",
     "CheckpointError",
     "History",
     "LevenbergMarquardt",

@@ -1,0 +1,179 @@
+"""What every recipe is made of, and how one is run: seed by seed, resumed where it stopped, recorded as it goes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .. import records
+from ..data import ImageData, digits
+from ..records import Record, Run
+
+
+def setting(default, help: str):
+    """A field of a recipe's configuration: its published value, and what it is."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and how to run: what may differ from machine to machine without changing the experiment."""
+
+    seeds: tuple[int, ...] = (0,)
+    folder: str | None = None  # of the data
+    verify: bool = True
+    out: str | None = None  # folder for the record and the checkpoints; None keeps nothing
+    small: bool = False
+    preset: str = "published"
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool | str = "auto"
+    progress: bool | str = "auto"
+    fabric: Any = None
+
+    @property
+    def leader(self) -> bool:
+        return self.fabric is None or self.fabric.global_rank == 0
+
+    def torch_device(self) -> torch.device:
+        if self.fabric is not None:
+            return self.fabric.device
+        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
+
+    def fit_options(self) -> dict:
+        """Arguments of `train.fit` that follow from the setup."""
+        return {k: getattr(self, k) for k in ("device", "precision", "compile", "progress", "fabric")}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published experiment.
+
+    config   a frozen dataclass of settings whose defaults are the published ones
+    small    what the small configuration changes, so that it runs in seconds anywhere and needs no files
+    presets  named changes besides, such as a faster schedule
+    load     (config, setup) -> data, with `name` and `checksum`
+    run      (config, data, seeds, setup, checkpoint) -> one Run a seed; checkpoint(seed) is a path or None
+    label    config -> what tells its variants apart in file names
+    """
+
+    name: str
+    summary: str
+    config: type
+    small: dict
+    load: Callable[[Any, Setup], Any]
+    run: Callable[..., Iterator[Run]]
+    label: Callable[[Any], str]
+    presets: dict[str, dict] = field(default_factory=dict)
+
+    def configure(self, *, small: bool = False, preset: str = "published", **changes):
+        """The configuration: published values, then the preset, then the small ones, then the changes."""
+        if preset != "published" and preset not in self.presets:
+            raise ValueError(f"preset={preset!r} is unknown: give published{''.join(', ' + p for p in self.presets)}")
+        values = {**self.presets.get(preset, {}), **(self.small if small else {}), **changes}
+        return replace(self.config(), **values)
+
+
+def execute(recipe: Recipe, config, setup: Setup) -> Record:
+    """Run a recipe over `setup.seeds` and return the record, written to `setup.out` after every seed.
+
+    Seeds that the file already holds are not run again; ValueError if it holds another configuration.
+    """
+    data = recipe.load(config, setup)
+    record = records.new(
+        recipe.name,
+        asdict(config),
+        data={"name": data.name, "sha256": data.checksum},
+        device=setup.torch_device(),
+        small=setup.small,
+    )
+    path, checkpoint = None, lambda seed: None
+    if setup.out is not None:
+        stem = "-".join(
+            [
+                recipe.name,
+                recipe.label(config),
+                *([setup.preset] if setup.preset != "published" else []),
+                *(["small"] if setup.small else []),
+            ]
+        )
+        path = Path(setup.out) / f"{stem}.json"
+        checkpoint = lambda seed: Path(setup.out) / "checkpoints" / f"{stem}-seed{seed}.pt"  # noqa: E731
+        if path.exists():
+            before = records.read(path)
+            if (before.config, before.data) != (_plain(record.config), record.data):
+                raise ValueError(f"{path} holds another configuration or data set: give another --out or move it away")
+            record = replace(record, runs=before.runs)
+    missing = [seed for seed in setup.seeds if seed not in record.seeds]
+    for run in recipe.run(config, data, missing, setup, checkpoint):
+        if run.history.stopped == "interrupted":
+            print(
+                f"interrupted at seed {run.seed}, epoch {run.history.epochs}; the same command goes on from there"
+                if setup.out
+                else "interrupted; nothing was kept (give --out)",
+                file=sys.stderr,
+            )
+            break
+        record = replace(record, runs=[*record.runs, run], complete=set(setup.seeds) <= {run.seed, *record.seeds})
+        if path is not None and setup.leader:
+            records.write(record, path)
+    return record
+
+
+def _plain(config: dict) -> dict:
+    """As JSON gives it back: tuples are lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+def enlarged_digits(size: int, channels: int, *, n: int, n_test: int) -> ImageData:
+    """The embedded digits as images of another size, for small configurations that must need no files."""
+    split = digits(seed=0)
+    images = []
+    for x in (split.x[:n], split.x_val[:n_test]):
+        big = nn.functional.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+        images.append((255 * big).round().to(torch.uint8).expand(-1, channels, -1, -1).contiguous())
+    y, y_test = split.y[:n], split.y_val[:n_test]
+    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in (*images, y, y_test))).hexdigest()
+    name = f"digits, 8x8 enlarged to {size}x{size}, {n} + {n_test}"
+    return ImageData(images[0], y, images[1], y_test, name, digest)
+
+
+def flops_per_sample(model: nn.Module, x: Tensor) -> float:
+
+
+       """Floating-point operations of matrix products and convolutions, forward and backward, a sample of x (batch,
+       ...).
+    """
+   
+   
+    training = model.training model.train() with
+    FlopCounterMode(display=False) as counter:
+        model(x).sum().backward()
+    model.zero_grad()
+    model.train(training)
+    return counter.get_total_flops() / len(x)
+
+
+def parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """make() with torch's random state set to the seed, and given back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
