@@ -6,8 +6,8 @@ A record holds
     recipe     the recipe's name;  config: every setting it ran with;  small: whether it was the small configuration
     data       {"name", "sha256"} of what it was trained and tested on
     device     {"type", "name"};   versions: {"python", "torch", "course_lib", ...}
-    runs       one entry a seed: {"seed", "history", "final"}; history as `train.History.to_dict()`, final: name -> number
-    complete   false while seeds are still missing
+    runs       one entry a seed: {"seed", "history", "final"}; history as `train.History.to_dict()`, final: name ->
+    number complete   false while seeds are still missing
     note       what a reader must know, or ""
 
 It is checked when it is written and again when it is read: RecordError names the file and the field at fault.

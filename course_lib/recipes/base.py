@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -148,15 +147,10 @@ def enlarged_digits(size: int, channels: int, *, n: int, n_test: int) -> ImageDa
 
 
 def flops_per_sample(model: nn.Module, x: Tensor) -> float:
-
-
-       """Floating-point operations of matrix products and convolutions, forward and backward, a sample of x (batch,
-       ...).
-    """
-   
-   
-    training = model.training model.train() with
-    FlopCounterMode(display=False) as counter:
+    """Operations of matrix products and convolutions, forward and backward, a sample of x (batch, ...)."""
+    training = model.training
+    model.train()
+    with FlopCounterMode(display=False) as counter:
         model(x).sum().backward()
     model.zero_grad()
     model.train(training)
@@ -173,7 +167,3 @@ def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

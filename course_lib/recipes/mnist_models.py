@@ -1,6 +1,7 @@
 """The networks of the MNIST table of Chen et al. 2018 (arXiv 1806.07366, table 1), and the two rows that it leaves out.
 
-All but the MLP share a stem of three convolutions, 28x28 to 6x6 with 64 channels, and a head; what lies between differs:
+All but the MLP share a stem of three convolutions, 28x28 to 6x6 with 64 channels, and a head; what lies between
+differs:
 
     resnet6   six residual blocks           576,778 parameters       none      nothing                      132,874
     resnet1   one                           206,858                  rknet     an ODE block, backpropagated
@@ -36,7 +37,7 @@ class ResidualBlock(nn.Module):
 
 
 class ConvField(nn.Module):
-    """f(t, x): like the residual branch, with the time as one more channel before each convolution; counts its calls."""
+    """f(t, x): the residual branch with the time as one more channel before each convolution; counts its calls."""
 
     def __init__(self):
         super().__init__()
@@ -114,7 +115,8 @@ def model(
 def deskew(x: Tensor) -> Tensor:
     """Shear every image (n, 1, height, width) so that its ink no longer leans: LeCun et al. 1998's deskewing.
 
-    The lean is the regression of column on row, weighted by grey value; rows are shifted by it about the centre of mass.
+    The lean is the regression of column on row, weighted by grey value; rows are shifted by it about the centre of
+    mass.
     """
     _, _, height, width = x.shape
     ink = x.flatten(1) / x.flatten(1).sum(1, keepdim=True).clamp(min=1e-9)

@@ -1,8 +1,8 @@
 """MNIST with the networks of Chen et al. 2018 (arXiv 1806.07366), table 1, and the two rows that the table leaves out.
 
-Settings of the authors' example script: SGD 0.1 with momentum 0.9, batch 128, 160 epochs, a tenth at epochs 60, 100 and 140,
-crops of 28 from 36, no weight decay. Reported test errors: MLP 1.60 %, ResNet 0.41 %, RK-Net 0.47 %, ODE-Net 0.42 %. The
-script keeps the best test accuracy of all epochs; here the last epoch counts, and the best is given beside it.
+Settings of the authors' example script: SGD 0.1 with momentum 0.9, batch 128, 160 epochs, a tenth at epochs 60, 100 and
+140, crops of 28 from 36, no weight decay. Reported test errors: MLP 1.60 %, ResNet 0.41 %, RK-Net 0.47 %, ODE-Net 0.42
+%. The script keeps the best test accuracy of all epochs; here the last epoch counts, and the best is given beside it.
 
     python -m course_lib run mnist-odenet --model odenet --data FOLDER --seeds 0 1 2 --out book/recorded
 """

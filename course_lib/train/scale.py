@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node=4 -m course_lib run cifar10-hamiltonian --data FOLDER --out FOLDER
 
-Every process holds the model and takes its share of each global batch; gradients are averaged, so that N processes take the
-steps that one would. Needs the extra `scale` (lightning-fabric).
+Every process holds the model and takes its share of each global batch; gradients are averaged, so that N processes take
+the steps that one would. Needs the extra `scale` (lightning-fabric).
 """
 
 from __future__ import annotations
