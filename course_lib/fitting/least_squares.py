@@ -1,7 +1,7 @@
 """Nonlinear least squares by Levenberg–Marquardt, with standard errors, and from many starts.
 
-The method (Levenberg 1944, Marquardt 1963) minimises |r(p)|² by solving, at every step, the linear least-squares
-problem |r + J d|² + lambda |D d|², J = dr/dp, D the column norms of J. The damping lambda follows the gain ratio
+The method (Levenberg 1944, Marquardt 1963) minimises ‖r(p)‖² by solving, at every step, the linear least-squares
+problem ‖r + J d‖² + lambda ‖D d‖², J = dr/dp, D the column norms of J. The damping lambda follows the gain ratio
 (Nielsen 1999): a small one gives Gauss–Newton steps, a large one short steps downhill.
 """
 
@@ -34,8 +34,9 @@ def trajectory_residuals(model: Model, t: Tensor, data: Tensor, *, log: bool = T
 
     Returns
     -------
-    A function of p, shape (n,), to r of shape (m·d,), time by time, and J of shape (m·d, n). It raises ``SolveError``
-    where the solution fails or, with ``log``, is not positive.
+    Callable
+        A function of p, shape (n,), to r of shape (m·d,), time by time, and J of shape (m·d, n). It raises
+        ``SolveError`` where the solution fails or, with ``log``, is not positive.
     """
     if data.ndim != 2 or len(data) != len(t):
         raise ValueError(f"data: expected shape ({len(t)}, d), one row a time, got {tuple(data.shape)}.")
@@ -57,7 +58,7 @@ def trajectory_residuals(model: Model, t: Tensor, data: Tensor, *, log: bool = T
 
 @dataclass(frozen=True)
 class Fit:
-    """Where Levenberg–Marquardt stopped. p: (n,); residuals: (m,); jacobian: (m, n); costs: |r|² after each step."""
+    """Where Levenberg–Marquardt stopped. p: (n,); residuals: (m,); jacobian: (m, n); costs: ‖r‖² after each step."""
 
     p: Tensor
     residuals: Tensor
@@ -80,7 +81,7 @@ class Fit:
 
     @property
     def covariance(self) -> Tensor:
-        """s² (JᵀJ)⁻¹ with s² = |r|² / (m - n), shape (n, n): JᵀJ is the Gauss–Newton Hessian of |r|²/2."""
+        """s² (JᵀJ)⁻¹ with s² = ‖r‖² / (m - n), shape (n, n). JᵀJ is the Gauss–Newton Hessian of ‖r‖²/2."""
         m, n = self.jacobian.shape
         if m <= n:
             raise ValueError(f"covariance: {m} residuals leave no degree of freedom for {n} parameters.")
@@ -100,7 +101,7 @@ def levenberg_marquardt(
     problem: Problem, p0: Tensor, *, max_solves: int = 100, gtol: float = 1e-5, xtol: float = 1e-6,
     damping: float = 0.1,
 ) -> Fit:
-    """Minimise |r(p)|² from p0.
+    """Minimise ‖r(p)‖² from p0.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def levenberg_marquardt(
         Most evaluations of ``problem``.
     gtol, xtol
         Converged when r is orthogonal to the columns of J to within gtol (the cosine), or when a step changes p by
-        less than xtol·(xtol + |p|).
+        less than xtol·(xtol + ‖p‖).
     damping
         The first lambda.
 
@@ -147,7 +148,7 @@ def levenberg_marquardt(
         # [J; sqrt(lambda) D] d = [-r; 0]: the same step as from the normal equations, without squaring the condition.
         rows = torch.cat((J, damping**0.5 * norms.diag()))
         step = torch.linalg.lstsq(rows, torch.cat((-r, torch.zeros_like(p))).unsqueeze(1)).solution.squeeze(1)
-        # What the linear model promises, |r|² - |r + J d|², written without cancellation.
+        # What the linear model promises, ‖r‖² - ‖r + J d‖², written without cancellation.
         predicted = ((J @ step).square().sum() + 2 * damping * (norms * step).square().sum()).item()
         if step.norm() <= xtol * (xtol + p.norm()):
             message = "the step is negligible"

@@ -33,14 +33,15 @@ def integrate(
     f, x0, t
         Field f(t, x); initial state, a tensor of any shape; times, shape (m,), strictly monotone.
     method, rtol, atol
-        An adaptive method of torchdiffeq. A step is taken if its estimated error is below atol + rtol·|x| (root mean
+        An adaptive method of torchdiffeq. A step is taken if its estimated error is below atol + rtol·abs(x) (root mean
         square over the state).
     max_steps
         Most steps between two neighbouring times.
 
     Returns
     -------
-    States at t, shape (m, \\*x0.shape).
+    Tensor
+        States at t, shape (m, \\*x0.shape).
 
     Raises
     ------
@@ -71,7 +72,8 @@ def sensitivities(model: Model, p: Tensor, t: Tensor, **solver) -> tuple[Tensor,
 
     Returns
     -------
-    x of shape (m, d) and S of shape (m, d, n).
+    tuple of Tensor
+        x of shape (m, d) and S of shape (m, d, n).
     """
     if p.ndim != 1:
         raise ValueError(f"p: expected a 1-D tensor of parameters, got shape {tuple(p.shape)}.")
