@@ -1,0 +1,305 @@
+"""The θ-layer: values against a known solution, gradients against finite differences, and failures that speak."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from course_lib.implicit import (
+    SOLVERS,
+    BlowUpError,
+    ConvergenceError,
+    ConvergenceWarning,
+    ConvField,
+    Equation,
+    EquilibriumLayer,
+    SkewField,
+    ThetaLayer,
+    choose,
+    find_root,
+    jacobian_penalty,
+    lipschitz,
+)
+from course_lib.implicit.linear import gcr, neumann
+from course_lib.integrators import euler
+from course_lib.train import fit, fit_seeds
+
+REAL = torch.float64
+THETAS = (0.0, 0.25, 0.5, 1.0)
+
+
+def draw(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, dtype=REAL, generator=torch.Generator().manual_seed(seed))
+
+
+def skew(width: int = 3, size: float | None = None, **options) -> SkewField:
+    """A skew field; with ``size``, its matrix has that spectral norm."""
+    F = SkewField(width, generator=torch.Generator().manual_seed(0), dtype=REAL, **options)
+    with torch.no_grad():
+        F.b.copy_(draw(*F.b.shape, seed=2))
+        if size is not None:
+            F.K.mul_(size / torch.linalg.matrix_norm(F.matrix(), 2))
+    return F
+
+
+def field(kind: str) -> tuple[nn.Module, torch.Tensor]:
+    """A field and states for it: with a Jacobian by hand, without one, and convolutional."""
+    if kind == "skew":
+        return skew(), draw(2, 3)
+    if kind == "dense":
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double(), draw(2, 3)
+    return ConvField(2, generator=torch.Generator().manual_seed(0), dtype=REAL), draw(2, 2, 3, 3)
+
+
+@pytest.mark.parametrize("theta", THETAS)
+@pytest.mark.parametrize("solver", [*SOLVERS, "auto"])
+@pytest.mark.parametrize("kind", ["skew", "dense", "conv"])
+def test_gradients_agree_with_finite_differences(kind, solver, theta):
+    F, x = field(kind)
+    layer = ThetaLayer(F, h=0.3, theta=theta, solver=solver, tol=1e-11, max_iter=5000)
+    inputs = (x.requires_grad_(), *layer.parameters())
+    # A random direction through the Jacobian instead of every column, where there are many.
+    assert torch.autograd.gradcheck(lambda x, *parameters: layer(x), inputs, fast_mode=kind == "conv")
+
+
+@pytest.mark.parametrize("backward", ["dense", "neumann", "gcr"])
+def test_every_backward_solver_gives_the_same_gradient(backward):
+    F, x = skew(5, 1.0), draw(4, 5)
+    layer = ThetaLayer(F, theta=0.5, solver="newton", backward=backward, tol=1e-12)
+    expected = ThetaLayer(F, theta=0.5, solver="newton", backward="dense", tol=1e-12)
+    grads = [torch.autograd.grad(one(x).square().sum(), F.K)[0] for one in (layer, expected)]
+    assert layer.backward_report.solver == backward
+    torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-10)
+
+
+def test_a_learned_theta_gets_its_gradient():
+    layer = ThetaLayer(skew(), h=0.5, theta=0.3, learn_theta=True, solver="newton", tol=1e-13).double()
+    assert layer.theta.item() == pytest.approx(0.3)
+    x = draw(2, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, *parameters: layer(x), (x, *layer.parameters()))
+    assert layer.raw_theta.grad is None and len(list(layer.parameters())) == 3
+
+
+def test_theta_zero_is_the_residual_block_to_the_last_bit_and_solves_nothing():
+    F, x = skew(), draw(6, 3)
+    layer = ThetaLayer(F, h=0.7, theta=0.0)
+    assert torch.equal(layer(x), euler(lambda t, y: F(y), 0.0, x, 0.7))
+    assert layer.report is None
+
+
+@pytest.mark.parametrize("theta", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("guess", ["x", "euler", "linearised"])
+def test_a_linear_field_is_solved_like_a_linear_system(theta, solver, guess):
+    F = skew(4, 0.8, activation="identity")
+    x, A, b = draw(5, 4), F.matrix().detach(), F.b.detach()
+    one = torch.eye(4, dtype=REAL)
+    right = x @ (one + (1 - theta) * A).T + b
+    expected = torch.linalg.solve(one - theta * A, right.T).T
+    y = ThetaLayer(F, theta=theta, solver=solver, guess=guess, tol=1e-12, max_iter=3000)(x)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)
+
+
+def test_the_linearised_guess_is_exact_for_a_linear_field():
+    layer = ThetaLayer(skew(4, activation="identity"), solver="fixed_point", guess="linearised", tol=1e-10)
+    layer(draw(5, 4))
+    assert layer.report.iterations == 0
+
+
+def test_no_graph_runs_through_the_solver():
+    """However many iterations, the graph of the result has the same nodes."""
+
+    def nodes(solver: str, max_iter: int) -> int:
+        layer = ThetaLayer(skew(), h=0.2, solver=solver, tol=10.0**-max_iter, max_iter=500)
+        seen, stack = set(), [layer(draw(2, 3)).grad_fn]
+        while stack:
+            node = stack.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                stack += [n for n, _ in node.next_functions]
+        return len(seen)
+
+    assert nodes("fixed_point", 2) == nodes("fixed_point", 12) == nodes("newton", 12)
+
+
+@pytest.mark.parametrize("size", [2.0, 8.0, 40.0])
+@pytest.mark.parametrize("width", [2, 5, 16])
+def test_damped_newton_solves_every_stiff_skew_sample(width, size):
+    """The equation has one solution whatever h (the Jacobian is nowhere singular); the damped iteration finds it."""
+    layer = ThetaLayer(skew(width, size), theta=0.5, solver="newton")
+    layer(draw(256, width))
+    assert layer.report.converged and layer.report.residuals.shape == (256,)
+
+
+def test_undamped_newton_cycles_for_some_samples():
+    F, x = skew(2, 8.0), draw(256, 2) * 3
+    equation = Equation(F, x + 0.5 * F(x), torch.tensor(0.5, dtype=REAL), jacobian=F.jacobian)
+    _, _, free = SOLVERS["newton"](equation, x, tol=1e-10, max_iter=60, damped=False)
+    _, _, damped = SOLVERS["newton"](equation, x, tol=1e-10, max_iter=60)
+    assert (free > 1e-3).any() and (damped <= 1e-10).all()
+
+
+def test_a_fixed_point_that_does_not_converge_raises_and_says_why():
+    layer = ThetaLayer(skew(5, 4.0), theta=0.5, solver="fixed_point")
+    with pytest.raises(ConvergenceError, match=r"fixed_point did not converge for \d+ of 32 .*Lipschitz constant") as e:
+        layer(draw(32, 5))
+    report = e.value.report
+    assert report.residual > report.tol and 1 < report.lipschitz < 2.001
+    assert 0 < len(report.failed) <= 32 and report.iterations == 200
+
+
+def test_asked_to_warn_it_warns_and_returns_the_state_as_it_stands():
+    layer = ThetaLayer(skew(5, 4.0), theta=0.5, solver="fixed_point", on_failure="warn")
+    with pytest.warns(ConvergenceWarning, match="did not converge"):
+        y = layer(draw(32, 5))
+    assert torch.isfinite(y).all() and not layer.report.converged
+
+
+def test_a_neumann_series_that_diverges_raises_in_the_backward_pass():
+    layer = ThetaLayer(skew(5, 8.0, activation="identity"), theta=0.5, solver="newton", backward="neumann")
+    y = layer(draw(4, 5))
+    with pytest.raises(ConvergenceError, match="neumann"):
+        y.sum().backward()
+
+
+def test_a_state_that_blows_up_is_an_error_with_the_iteration():
+    class Cube(nn.Module):
+        def forward(self, y):
+            return y**3 + 10
+
+    layer = ThetaLayer(Cube(), theta=1.0, solver="fixed_point", on_failure="warn")
+    with pytest.raises(BlowUpError, match=r"fixed_point: the state stopped being finite at iteration \d+"):
+        layer(draw(4, 2))
+
+
+def test_a_newton_solve_without_a_solution_says_so():
+    class Above(nn.Module):  # y = x + y² + 2 has no real solution at x = 0
+        def forward(self, y):
+            return y**2 + 2
+
+    with pytest.raises(ConvergenceError, match="newton did not converge for 3 of 3 samples"):
+        ThetaLayer(Above(), theta=1.0, solver="newton")(torch.zeros(3, 1, dtype=REAL))
+
+
+@pytest.mark.parametrize("width", [2, 5, 16, 160])
+@pytest.mark.parametrize("size", [0.5, 2.0, 6.0])
+def test_auto_converges_whatever_the_size(width, size):
+    layer = ThetaLayer(skew(width, size), theta=0.5)
+    layer(draw(16, width)).sum().backward()
+    assert layer.report.converged and layer.backward_report.converged
+    if size == 0.5 and width >= 16:
+        assert layer.report.solver == "fixed_point"
+    if size == 6.0:
+        assert layer.report.solver == ("newton" if width <= 128 else "newton_krylov")
+
+
+def test_the_rule_of_thumb():
+    assert choose(2, 0.01, 1.0, tol=1e-6) == "fixed_point"
+    assert choose(2, 0.8, 1.0, tol=1e-6) == "newton" and choose(64, 0.8, 1.0, tol=1e-6) == "fixed_point"
+    assert choose(64, 1.2, 1.0, tol=1e-6) == "newton" and choose(500, 1.2, 1.0, tol=1e-6) == "newton_krylov"
+
+
+def test_lipschitz_finds_the_norm_of_a_skew_matrix():
+    F = skew(6, 3.0, activation="identity")
+    equation = Equation(F, draw(2, 6), torch.tensor(0.5, dtype=REAL))
+    assert lipschitz(equation, draw(2, 6), iterations=200) == pytest.approx(1.5, rel=1e-3)
+
+
+def test_the_listing_drops_the_gradient_of_the_parameters():
+    x = draw(8, 3).requires_grad_()
+    F = skew()
+    grads = {}
+    for kind in ("exact", "listing", "phantom"):
+        layer = ThetaLayer(F, h=0.5, theta=1.0, solver="newton", gradient=kind, tol=1e-12)
+        loss = layer(x).square().sum()
+        grads[kind] = torch.autograd.grad(loss, (x, F.K), allow_unused=True)
+    assert grads["listing"][1] is None  # at θ = 1 the parameters do not even appear
+    torch.testing.assert_close(grads["listing"][0], grads["exact"][0])
+    assert (grads["phantom"][1] - grads["exact"][1]).norm() > 0.1 * grads["exact"][1].norm()
+    y = ThetaLayer(F, h=0.5, theta=1.0, solver="newton", tol=1e-12)(x).detach()
+    torch.testing.assert_close(grads["phantom"][0], 2 * y)  # as if y were x plus a constant
+
+
+def test_seeds_train_together_as_they_do_alone():
+    def net(seed):
+        branch = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+        layers = ThetaLayer(branch, h=0.5, learn_theta=True), ThetaLayer(SkewField(4), h=0.5, solver="newton")
+        return nn.Sequential(nn.Linear(1, 4), *layers, nn.Linear(4, 1))
+
+    x = torch.linspace(-1, 1, 16)[:, None]
+    data = (x, torch.sin(3 * x))
+    together = fit_seeds(net, data, "mse", seeds=range(3), epochs=20, lr=0.01).history.loss
+    for seed in range(3):
+        torch.manual_seed(seed)
+        alone = fit(net(seed), data, "mse", seed=seed, epochs=20, lr=0.01, device="cpu", progress=False)
+        assert together[seed] == pytest.approx(alone.loss, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"theta": 1.5}, "theta: expected a number from 0 to 1"),
+        ({"h": math.inf}, "h: expected a finite number"),
+        ({"solver": "newtn"}, "Did you mean 'newton'"),
+        ({"guess": "y"}, "guess: 'y' is unknown"),
+        ({"gradient": "none"}, "gradient: 'none'"),
+        ({"on_failure": "ignore"}, "on_failure: 'ignore'"),
+        ({"theta": 1.0, "learn_theta": True}, "strictly between 0 and 1"),
+    ],
+)
+def test_bad_arguments_are_named(options, said):
+    with pytest.raises(ValueError, match=said):
+        ThetaLayer(skew(), **options)
+
+
+def test_a_field_that_changes_the_shape_is_named():
+    with pytest.raises(ValueError, match=r"F: made \(2, 4\) from \(2, 3\)"):
+        ThetaLayer(nn.Linear(3, 4).double())(draw(2, 3))
+
+
+def test_linear_solvers_against_a_dense_solve():
+    M, b = 0.3 * draw(6, 5, 5), draw(6, 5)
+    expected = torch.linalg.solve(torch.eye(5, dtype=REAL) - M, b)
+
+    def times(v):
+        return (M @ v.unsqueeze(-1)).squeeze(-1)
+
+    M = M / torch.linalg.matrix_norm(M, 2).max() * 0.8
+    expected = torch.linalg.solve(torch.eye(5, dtype=REAL) - M, b)
+    for u, _, error in (neumann(times, b, tol=1e-12, max_iter=300),
+                        gcr(lambda v: v - times(v), b, tol=1e-12, max_iter=20)):
+        torch.testing.assert_close(u, expected, rtol=1e-9, atol=1e-9)
+        assert (error <= 1e-12).all()
+
+
+def test_gcr_solves_an_indefinite_system_where_its_residual_stands_still():
+    turn = torch.tensor([[[0.0, 1.0], [-1.0, 0.0]]], dtype=REAL)  # <r, Ar> = 0 for every r
+    b = draw(1, 2)
+    u, _, _ = gcr(lambda v: (turn @ v.unsqueeze(-1)).squeeze(-1), b, tol=1e-12, max_iter=10)
+    torch.testing.assert_close((turn @ u.unsqueeze(-1)).squeeze(-1), b)
+
+
+def test_an_equilibrium_layer_and_its_penalty():
+    F = nn.Sequential(nn.Linear(4, 4), nn.Tanh()).double()
+    layer = EquilibriumLayer(F, inject=nn.Linear(2, 4).double(), tol=1e-12)
+    x = draw(3, 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, *parameters: layer(x), (x, *layer.parameters()))
+    y = layer(x)
+    torch.testing.assert_close(y, layer.inject(x) + F(y))
+    g = torch.Generator().manual_seed(0)
+    estimates = torch.stack([jacobian_penalty(F, y, generator=g).detach() for _ in range(4000)])
+    J = torch.autograd.functional.jacobian(lambda v: F(v).sum(0), y).movedim(1, 0)
+    assert estimates.mean().item() == pytest.approx((J.square().sum() / y.numel()).item(), rel=0.1)
+    jacobian_penalty(F, y).backward()
+    assert all(p.grad is not None for p in F.parameters())
+
+
+def test_a_solve_that_converges_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_root(Equation(skew(), draw(2, 3), torch.tensor(0.1, dtype=REAL)), draw(2, 3))[1].converged
