@@ -62,3 +62,14 @@ def test_the_command_line_says_what_it_knows(capsys):
     with pytest.raises(SystemExit):
         main(["nonsense"])
     assert "doctor" in capsys.readouterr().err
+
+
+def test_the_doctor_speaks_where_torch_does_not_import_and_the_rest_points_to_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "course_lib.recipes.cli", raising=False)
+    assert main(["doctor"]) == 1
+    assert any(line.startswith("MEND  torch") for line in lines(capsys))
+    with pytest.raises(SystemExit) as stopped:
+        main(["list"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 1 and said.count("\n") == 1 and "doctor" in said
