@@ -65,3 +65,5 @@ def test_stiff_decay_stays_bounded_in_float32():
 def test_a_step_without_solution_is_refused():
     with pytest.raises(NewtonFailed, match="h: the implicit step of size 2"):
         backward_euler(lambda t, x: 1 + x**2, 0.0, real([0.0]), 2.0)
+    with pytest.raises(NewtonFailed, match=r"h: the implicit step of size 2 has no unique solution: I - 0.5hJ is sing"):
+        trapezoid(lambda t, x: x, 0.0, real([1.0]), 2.0)

@@ -51,8 +51,13 @@ def implicit_step(f: Field, t: Tensor, x: Tensor, h: Tensor, known: Tensor, thet
         y, floor = x.detach(), 64 * torch.finfo(x.dtype).eps
         for _ in range(ITERATIONS):
             matrix = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) - c * jacobian(f, end, y)
-            r = residual(y)
-            y = y - solve_rows(matrix, r)
+            try:
+                y = y - solve_rows(matrix, residual(y))
+            except torch.linalg.LinAlgError:
+                raise NewtonFailed(
+                    f"h: the implicit step of size {float(h):.3g} has no unique solution: I - {theta:g}hJ is singular, "
+                    "J the field's Jacobian; take another h."
+                ) from None
             # The residual rounds at the size of its terms, which may be far larger than their difference.
             size = 1 + y.abs().max() + (c * f(end, y)).abs().max()
             left = residual(y).abs().max()
