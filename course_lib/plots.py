@@ -124,7 +124,10 @@ def orbit(ax: Axes, path: np.ndarray, *, k: int = 0, label: str | None = None, e
 
 
 def region(ax: Axes, re: np.ndarray, im: np.ndarray, modulus: np.ndarray) -> None:
-    """Where a method is stable: shaded where |R| <= 1, on a grid modulus (len(im), len(re)) of the complex plane."""
+    """Where a method is stable: shaded where the modulus of R is at most 1.
+
+    The modulus is given on a grid, (len(im), len(re)), of the complex plane.
+    """
     ax.contourf(re, im, modulus, levels=[0, 1], colors=["#9ecae1"])
     ax.contour(re, im, modulus, levels=[1], colors=[COLOURS[0]], linewidths=1.4)
     ax.axhline(0, color="black", linewidth=0.7)
