@@ -6,8 +6,8 @@ A record holds
     recipe     the recipe's name;  config: every setting it ran with;  small: whether it was the small configuration
     data       {"name", "sha256"} of what it was trained and tested on
     device     {"type", "name"};   versions: {"python", "torch", "course_lib", ...}
-    runs       one entry a seed: {"seed", "history", "final"}; history as `train.History.to_dict()`, final: name ->
-    number complete   false while seeds are still missing
+    runs       one entry a seed: {"seed", "history", "final"}: `train.History.to_dict()`, and name -> number
+    complete   false while seeds are still missing
     note       what a reader must know, or ""
 
 It is checked when it is written and again when it is read: RecordError names the file and the field at fault.
@@ -81,17 +81,25 @@ class Record:
 
 
 def new(
-    recipe: str, config: dict, *, data: dict[str, str], device: torch.device, small: bool, note: str = ""
+    recipe: str,
+    config: dict,
+    *,
+    data: dict[str, str],
+    device: torch.device,
+    processes: int = 1,
+    small: bool = False,
+    note: str = "",
 ) -> Record:
     """A record without runs yet, of this machine and these library versions."""
-    return Record(recipe, config, data, describe(device), versions(), small=small, note=note)
+    return Record(recipe, config, data, describe(device, processes), versions(), small=small, note=note)
 
 
-def describe(device: torch.device) -> dict[str, str]:
-    """The device in words: a GPU by its name, a CPU by its kind and the threads that torch uses."""
+def describe(device: torch.device, processes: int = 1) -> dict[str, str]:
+    """The device in words: a GPU by its name, a CPU by its kind and the threads that torch uses; how many of them."""
+    name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     if device.type == "cuda":
-        return {"type": "cuda", "name": torch.cuda.get_device_name(device)}
-    return {"type": device.type, "name": f"{platform.machine()} CPU, {torch.get_num_threads()} threads"}
+        name = torch.cuda.get_device_name(device)
+    return {"type": device.type, "name": name if processes == 1 else f"{processes} processes, each {name}"}
 
 
 def versions() -> dict[str, str]:

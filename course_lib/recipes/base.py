@@ -43,6 +43,10 @@ class Setup:
     def leader(self) -> bool:
         return self.fabric is None or self.fabric.global_rank == 0
 
+    @property
+    def processes(self) -> int:
+        return 1 if self.fabric is None else self.fabric.world_size
+
     def torch_device(self) -> torch.device:
         if self.fabric is not None:
             return self.fabric.device
@@ -93,6 +97,7 @@ def execute(recipe: Recipe, config, setup: Setup) -> Record:
         asdict(config),
         data={"name": data.name, "sha256": data.checksum},
         device=setup.torch_device(),
+        processes=setup.processes,
         small=setup.small,
     )
     path, checkpoint = None, lambda seed: None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..train import scale
 from . import MODULES, Setup, execute, recipe
 
 
@@ -52,13 +53,13 @@ def run_recipe(arguments) -> int:
         options = vars(parser(chosen).parse_args(arguments.rest))
         settings = {f.name for f in fields(chosen.config)}
         changes = {k: options.pop(k) for k in list(options) if k in settings}
-        processes, threads = options.pop("processes"), options.pop("threads")
+        threads = options.pop("threads")
         if threads or options["small"]:  # tensors so small gain nothing from threads, and lose much on a busy machine
             torch.set_num_threads(threads or 1)
         config = chosen.configure(
             small=options["small"], preset=options["preset"], **{k: v for k, v in changes.items() if v is not None}
         )
-        setup = Setup(**{**options, "seeds": tuple(options["seeds"]), "fabric": launched(processes)})
+        setup = Setup(**{**options, "seeds": tuple(options["seeds"]), "fabric": launched(options["device"])})
         record = execute(chosen, config, setup)
     except (ValueError, ArithmeticError, ConnectionError) as error:
         print(f"{arguments.name}: {error}", file=sys.stderr)
@@ -68,11 +69,9 @@ def run_recipe(arguments) -> int:
     return 0
 
 
-def launched(processes: bool):
-    """A launched Fabric under torchrun, or where asked for; None for a single process."""
-    from ..train import scale
-
-    return scale.launch() if processes or scale.under_torchrun() else None
+def launched(device: str):
+    """A launched Fabric under torchrun; None for a single process."""
+    return scale.launch(accelerator="cpu" if device == "cpu" else "auto") if scale.under_torchrun() else None
 
 
 def parser(chosen) -> argparse.ArgumentParser:
@@ -94,9 +93,6 @@ def parser(chosen) -> argparse.ArgumentParser:
         "--threads", type=int, metavar="N", help="of the CPU; by default 1 for --small, else torch's own"
     )
     options.add_argument("--quiet", dest="progress", action="store_false", help="no progress bar or lines")
-    options.add_argument(
-        "--processes", action="store_true", help="several processes without torchrun's variables (SLURM)"
-    )
     options.set_defaults(compile="auto", progress=True)
     group = options.add_argument_group("settings, with their published values")
     for f in fields(chosen.config):

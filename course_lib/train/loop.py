@@ -14,7 +14,7 @@ from .history import History
 from .objective import Objective, metric_functions
 from .optim import make_optimizer, make_schedule
 from .progress import make_progress
-from .session import Session
+from .session import RANKS_APART, Session
 from .stepper import Stepper
 
 
@@ -80,6 +80,8 @@ def fit(
     batches = make_batches(
         data, run, batch_size=batch_size, drop_last=drop_last, augment=augment, rank=rank, world=world
     )
+    if world > 1 and run.device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # statistics of the whole batch; on CPUs of each share
     objective = run.place(Objective(model, loss, penalty))
     held = validation is not None
     tests = {f"val_{k}" if held else k: f for k, f in metric_functions(metrics).items()}
@@ -91,7 +93,7 @@ def fit(
     if optimizer == "lm" and (loss != "mse" or penalty is not None or clip is not None or len(batches) > 1):
         raise ValueError('optimizer="lm" is for least squares alone: loss="mse", full batch, no penalty, no clip')
     schedule = make_schedule(schedule, opt)
-    forward = objective
+    forward, kind = objective, type(opt).__name__
     if fabric:
         forward, opt = fabric.setup(objective, opt)
     if run.compile:
@@ -103,7 +105,7 @@ def fit(
         "batch_size": batch_size,
         "lr": lr,
         "clip": clip,
-        "optimizer": type(opt).__name__,
+        "optimizer": kind,
         "options": repr(options),
         "target": target,
         "monitor": monitor,
@@ -112,7 +114,7 @@ def fit(
     stepper = Stepper(forward, objective, opt, schedule, clip=clip, run=run, fabric=fabric)
     examined = examined_batches(validation if held else data, run) if tests else None
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + RANKS_APART * rank)
         return Session(
             run,
             objective,

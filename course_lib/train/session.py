@@ -14,9 +14,12 @@ from torch import Tensor
 
 from . import checkpoint as ckpt
 from .device import Runtime
+from .evaluation import evaluate, evaluations
 from .history import History
 from .objective import NonFiniteLoss, Objective, all_finite, met
 from .stepper import Stepper
+
+RANKS_APART = 1_000_003  # between the seeds of processes, whose shares of a batch are augmented apart
 
 
 @dataclass
@@ -50,10 +53,9 @@ class Session:
 
     def __post_init__(self):
         self.order = torch.Generator().manual_seed(self.seed)
-        self.noise = torch.Generator(self.run.device).manual_seed(self.seed)
+        self.rank = 0 if self.fabric is None else self.fabric.global_rank
+        self.noise = torch.Generator(self.run.device).manual_seed(self.seed + RANKS_APART * self.rank)
         self.saved_at = time.monotonic()
-        self.counters = [m for m in self.objective.modules() if hasattr(m, "nfe_forward")]
-        self.leader = self.fabric is None or self.fabric.global_rank == 0
 
     def train(self) -> History:
         """Restore if there is a checkpoint, run to the end, and leave a final checkpoint."""
@@ -82,7 +84,7 @@ class Session:
         if self.partial is None:
             self.rng_start, self.order_start = ckpt.random_state(device), self.order.get_state()
             self.partial, self.position = torch.zeros(len(self.batches), device=device), 0
-        before = self.evaluations()
+        before = evaluations(self.objective)
         first = self.position
         for x, y in self.remaining():
             i = self.position
@@ -92,7 +94,7 @@ class Session:
             self.position += 1
             if device.type == "cpu" and not math.isfinite(value):
                 self.fail(i)
-            if asked.is_set() and not last:
+            if asked.is_set() and not last and self.fabric is None:
                 self.clock += time.perf_counter() - start
                 self.history.stopped = "interrupted"
                 return
@@ -102,12 +104,19 @@ class Session:
             self.fail(int((~torch.isfinite(losses)).nonzero()[0]))
         self.clock += time.perf_counter() - start
         steps = len(self.batches) - first
-        counts = [(b - a) / steps for a, b in zip(before, self.evaluations(), strict=True)]
+        counts = [(b - a) / steps for a, b in zip(before, evaluations(self.objective), strict=True)]
         self.record(losses.mean().item(), norm, counts)
-        if asked.is_set() and self.history.stopped == "epochs" and self.epoch < self.epochs:
+        if self.agreed(asked) and self.history.stopped == "epochs" and self.epoch < self.epochs:
             self.history.stopped = "interrupted"
         elif self.path is not None and time.monotonic() - self.saved_at >= self.save_seconds:
             self.save()
+
+    def agreed(self, asked) -> bool:
+        """Whether any process was asked to stop: all must stop at the same step, or they would wait for each other."""
+        if self.fabric is None:
+            return asked.is_set()
+        mine = torch.tensor(float(asked.is_set()), device=self.run.device)
+        return bool(self.fabric.all_reduce(mine, reduce_op="max"))
 
     def remaining(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The rest of the epoch's batches, the same ones as if the epoch had never been interrupted."""
@@ -135,7 +144,7 @@ class Session:
         h.seconds.append(self.clock)
         h.peak_memory.append(self.run.peak_memory())
         due = self.epoch % self.eval_every == 0 or self.epoch == self.epochs
-        values = self.evaluate() if due and self.tests else {}
+        values = evaluate(self.objective.model, self.tests, self.examined, self.run) if due and self.tests else {}
         for name in self.tests:
             h.metrics[name].append(values.get(name, math.nan))
         self.stepper.end_epoch()
@@ -145,28 +154,6 @@ class Session:
             h.stopped = "callback"
         self.progress.show(self.epoch, " ".join([f"loss {loss:.4g}", *(f"{k} {v:.4g}" for k, v in values.items())]))
 
-    @torch.no_grad()
-    def evaluate(self) -> dict[str, float]:
-        """The tests over all examined data, each batch weighted by its size."""
-        self.objective.eval()
-        totals, count = dict.fromkeys(self.tests, 0.0), 0
-        kept = [(m.nfe_forward, m.nfe_backward) for m in self.counters]
-        for x, y in self.examined.in_order():
-            with self.run.cast():
-                prediction = self.objective.model(x)
-            if prediction.dtype == torch.bfloat16:
-                prediction = prediction.float()
-            for name, test in self.tests.items():
-                totals[name] += test(prediction, y) * len(x)
-            count += len(x)
-        for m, (forward, backward) in zip(self.counters, kept, strict=True):
-            m.nfe_forward, m.nfe_backward = forward, backward
-        return {name: float(total) / count for name, total in totals.items()}
-
-    def evaluations(self) -> list[float]:
-        """Forward and backward function evaluations so far, over all modules that count them."""
-        return [sum(getattr(m, name) for m in self.counters) for name in ("nfe_forward", "nfe_backward")]
-
     def fail(self, i: int) -> None:
         step = self.epoch * len(self.batches) + i + 1
         raise NonFiniteLoss("the loss", step=step, lr=self.stepper.lr, checkpoint=self.path)
@@ -175,7 +162,7 @@ class Session:
         """Write the checkpoint; weights that are not finite are never written over good ones."""
         if not all_finite(self.objective.parameters()):
             raise NonFiniteLoss("a weight", step=self.history.steps, lr=self.stepper.lr, checkpoint=self.path)
-        if self.leader:
+        if self.rank == 0:
             ckpt.save(
                 self.path,
                 {
@@ -206,5 +193,8 @@ class Session:
             setattr(self, name, state[name])
         self.partial = None if state["partial"] is None else state["partial"].to(self.run.device)
         self.order.set_state(state["order"])
-        self.noise.set_state(state["noise"])
-        ckpt.set_random_state(state["rng"], self.run.device)
+        if self.rank == 0:
+            self.noise.set_state(state["noise"])
+            ckpt.set_random_state(state["rng"], self.run.device)
+        else:  # the file holds the first process's random states; the others must stay apart from it
+            self.noise.manual_seed(self.seed + RANKS_APART * self.rank + self.epoch)
