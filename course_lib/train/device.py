@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ class Runtime:
 
     def cast(self):
         """A context in which the forward pass runs in the chosen precision."""
-        return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
+        return torch.autocast(self.device.type, dtype=self.autocast) if self.autocast else nullcontext()
 
     def place(self, thing: Tensor | nn.Module) -> Tensor | nn.Module:
         """`thing` on the device, images (4-D) and convolutional models in channels-last order where that is chosen."""

@@ -12,10 +12,8 @@ from .device import Runtime
 
 @torch.no_grad()
 def evaluate(model: nn.Module, tests: dict[str, Callable], batches, run: Runtime) -> dict[str, float]:
-    """Each test(prediction, y) over all of `batches`, weighted by their sizes; leaves the model in evaluation mode.
-
-    Function evaluations made here are not counted.
-    """
+    """Each test(prediction, y) over all of `batches`, weighted by their sizes; function evaluations are not counted."""
+    training = model.training
     model.eval()
     kept = [(m, m.nfe_forward, m.nfe_backward) for m in counting(model)]
     totals, count = dict.fromkeys(tests, 0.0), 0
@@ -29,6 +27,7 @@ def evaluate(model: nn.Module, tests: dict[str, Callable], batches, run: Runtime
         count += len(x)
     for m, forward, backward in kept:
         m.nfe_forward, m.nfe_backward = forward, backward
+    model.train(training)
     return {name: float(total) / count for name, total in totals.items()}
 
 
@@ -37,6 +36,6 @@ def counting(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if hasattr(m, "nfe_forward")]
 
 
-def evaluations(model: nn.Module) -> list[int]:
-    """Forward and backward function evaluations so far, over all modules that count them."""
-    return [sum(getattr(m, name) for m in counting(model)) for name in ("nfe_forward", "nfe_backward")]
+def evaluations(counters: list[nn.Module]) -> list[int]:
+    """Forward and backward function evaluations so far, over the modules that count them."""
+    return [sum(getattr(m, name) for m in counters) for name in ("nfe_forward", "nfe_backward")]

@@ -15,7 +15,8 @@ class History:
     loss         mean of the training loss over the epoch's batches, each taken before its update
     metrics      name -> values after the epoch (NaN where `eval_every` skipped it); `val_` marks held-out data
     nfe_forward, nfe_backward   function evaluations a step, mean over the epoch; 0 for models that count none
-    grad_norm    Euclidean norm of the gradient at the epoch's last step, before clipping; NaN where not measured
+    grad_norm    Euclidean norm of the gradient at the epoch's last step, before clipping: at every epoch, or, in runs of
+                 more than 100, at some 100 of them and NaN between
     lr           learning rate of the epoch's last step
     seconds      training time since the start, evaluation left out, resumed parts added up
     peak_memory  MiB: on CUDA the most that tensors held, on a CPU the most that the process held
@@ -88,6 +89,11 @@ class SeedHistory:
             stopped="epochs" if reached is None else "target",
             reached=reached,
         )
+
+
+def norm_is_due(epoch: int, epochs: int) -> bool:
+    """Whether to measure the gradient's norm in this epoch, counted from 0: it would cost a small net a tenth."""
+    return epoch % max(1, epochs // 100) == 0 or epoch + 1 == epochs
 
 
 def _tidy(value):

@@ -8,16 +8,20 @@ import time
 from tqdm import tqdm
 
 
+def words(figures: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
 class Lines:
     """For log files: one line at most every `every` seconds, and the last one."""
 
     def __init__(self, total: int, *, every: float = 10.0, file=None):
         self.total, self.every, self.file, self.last = total, every, file or sys.stderr, time.monotonic()
 
-    def show(self, epoch: int, text: str) -> None:
+    def show(self, epoch: int, figures: dict[str, float]) -> None:
         now = time.monotonic()
         if now - self.last >= self.every or epoch == self.total:
-            print(f"epoch {epoch}/{self.total} {text}", file=self.file, flush=True)
+            print(f"epoch {epoch}/{self.total} {words(figures)}", file=self.file, flush=True)
             self.last = now
 
     def close(self) -> None:
@@ -30,8 +34,8 @@ class Bar:
     def __init__(self, total: int, *, start: int = 0):
         self.bar = tqdm(total=total, initial=start, unit="epoch", leave=False, dynamic_ncols=True)
 
-    def show(self, epoch: int, text: str) -> None:
-        self.bar.set_postfix_str(text, refresh=False)
+    def show(self, epoch: int, figures: dict[str, float]) -> None:
+        self.bar.set_postfix_str(words(figures), refresh=False)
         self.bar.update(epoch - self.bar.n)
 
     def close(self) -> None:
@@ -41,7 +45,7 @@ class Bar:
 class Silent:
     """Nothing at all."""
 
-    def show(self, epoch: int, text: str) -> None:
+    def show(self, epoch: int, figures: dict[str, float]) -> None:
         pass
 
     close = Lines.close

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from .history import SeedHistory
+from .history import SeedHistory, norm_is_due
 from .objective import NonFiniteLoss, Objective, choose, met, metric_functions
 from .optim import SCHEDULES, constant, make_optimizer
 
@@ -98,6 +98,7 @@ def fit_seeds(
     rows: dict[str, list] = {"loss": [], "grad_norm": [], "lr": [], "seconds": [], **{k: [] for k in tests}}
     reached, diverged = torch.full((len(seeds),), torch.nan), torch.zeros(len(seeds), dtype=torch.bool)
     kept: dict[int, dict[str, Tensor]] = {}
+    unmeasured = torch.full((len(seeds),), torch.nan)
     per_epoch, clock = -(-n // size), 0.0
     for epoch in range(epochs):
         start = time.perf_counter()
@@ -107,10 +108,12 @@ def fit_seeds(
             for group, first in zip(opt.param_groups, initial_lr, strict=True):
                 group["lr"] = first * factor((epoch + i / per_epoch) / epochs)
             xb, yb = _batch(x, y, own, None if order is None else order[:, i * size : (i + 1) * size])
-            opt.zero_grad()
+            for p in params.values():
+                p.grad = None
             value = step(params, buffers, xb, yb)
             value.sum().backward()
-            norm = _norms(params) if clip is not None or i == per_epoch - 1 else None
+            due = i == per_epoch - 1 and norm_is_due(epoch, epochs)
+            norm = _norms(params) if due or clip is not None else unmeasured
             if clip is not None:
                 scale = (clip / (norm + 1e-6)).clamp(max=1.0)
                 for p in params.values():

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from . import checkpoint as ckpt
 from .device import Runtime
-from .evaluation import evaluate, evaluations
-from .history import History
+from .evaluation import counting, evaluate, evaluations
+from .history import History, norm_is_due
 from .objective import NonFiniteLoss, Objective, all_finite, met
 from .stepper import Stepper
 
@@ -52,6 +52,7 @@ class Session:
     order_start: Tensor | None = None  # the same of the data order
 
     def __post_init__(self):
+        self.counters = counting(self.objective)
         self.order = torch.Generator().manual_seed(self.seed)
         self.rank = 0 if self.fabric is None else self.fabric.global_rank
         self.noise = torch.Generator(self.run.device).manual_seed(self.seed + RANKS_APART * self.rank)
@@ -59,6 +60,7 @@ class Session:
 
     def train(self) -> History:
         """Restore if there is a checkpoint, run to the end, and leave a final checkpoint."""
+        self.objective.train()
         resumed = self.path is not None and os.path.exists(self.path)
         if resumed:
             self.restore()
@@ -78,18 +80,18 @@ class Session:
         return self.history
 
     def one_epoch(self, asked) -> None:
-        self.objective.train()
         self.run.reset_peak()
         start, device = time.perf_counter(), self.run.device
         if self.partial is None:
             self.rng_start, self.order_start = ckpt.random_state(device), self.order.get_state()
             self.partial, self.position = torch.zeros(len(self.batches), device=device), 0
-        before = evaluations(self.objective)
-        first = self.position
+        before = evaluations(self.counters)
+        first, count = self.position, len(self.batches)
+        measured = norm_is_due(self.epoch, self.epochs)
         for x, y in self.remaining():
             i = self.position
-            last = i + 1 == len(self.batches)
-            value, norm = self.stepper.step(x, y, (self.epoch + i / len(self.batches)) / self.epochs, measure=last)
+            last = i + 1 == count
+            value, norm = self.stepper.step(x, y, (self.epoch + i / count) / self.epochs, measure=last and measured)
             self.partial[i] = value
             self.position += 1
             if device.type == "cpu" and not math.isfinite(value):
@@ -99,13 +101,13 @@ class Session:
                 self.history.stopped = "interrupted"
                 return
         losses = self.partial if self.fabric is None else self.fabric.all_reduce(self.partial, reduce_op="mean")
-        losses = losses.double().cpu()  # on CUDA the only wait of the epoch
-        if not torch.isfinite(losses).all():
+        mean = losses.double().mean().item()  # on CUDA the only wait of the epoch
+        if not math.isfinite(mean):
             self.fail(int((~torch.isfinite(losses)).nonzero()[0]))
         self.clock += time.perf_counter() - start
         steps = len(self.batches) - first
-        counts = [(b - a) / steps for a, b in zip(before, evaluations(self.objective), strict=True)]
-        self.record(losses.mean().item(), norm, counts)
+        counts = [(b - a) / steps for a, b in zip(before, evaluations(self.counters), strict=True)]
+        self.record(mean, norm, counts)
         if self.agreed(asked) and self.history.stopped == "epochs" and self.epoch < self.epochs:
             self.history.stopped = "interrupted"
         elif self.path is not None and time.monotonic() - self.saved_at >= self.save_seconds:
@@ -152,7 +154,7 @@ class Session:
             h.reached, h.stopped = self.epoch, "target"
         if self.callback is not None and self.callback(self.objective.model, h):
             h.stopped = "callback"
-        self.progress.show(self.epoch, " ".join([f"loss {loss:.4g}", *(f"{k} {v:.4g}" for k, v in values.items())]))
+        self.progress.show(self.epoch, {"loss": loss, **values})
 
     def fail(self, i: int) -> None:
         step = self.epoch * len(self.batches) + i + 1

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from .device import Runtime
 from .lm import LevenbergMarquardt
 from .objective import Objective
-from .optim import Schedule
+from .optim import Schedule, constant
 
 TRIES = 4  # of an L-BFGS step
 
@@ -41,7 +41,7 @@ class Stepper:
         self.forward, self.objective, self.opt = forward, objective, opt
         self.clip, self.run, self.fabric = clip, run, fabric
         self.scheduler = schedule if isinstance(schedule, LRScheduler) else None
-        self.factor = None if self.scheduler else schedule
+        self.factor = None if self.scheduler or schedule is constant else schedule
         self.base = [group["lr"] for group in opt.param_groups]
         self.params = [p for p in objective.parameters() if p.requires_grad]
         plain = getattr(opt, "optimizer", opt)  # Fabric wraps it
@@ -81,7 +81,8 @@ class Stepper:
             self.scheduler.load_state_dict(state["scheduler"])
 
     def _backward(self, x: Tensor, y: Tensor) -> Tensor:
-        self.opt.zero_grad()
+        for p in self.params:  # zero_grad does the same with some twenty microseconds of bookkeeping
+            p.grad = None
         with self.run.cast():
             loss = self.forward(x, y)
         if self.fabric is None:
