@@ -1,7 +1,7 @@
 """Recipes: exact networks, published settings, the small configurations, the command line."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -191,3 +191,20 @@ def test_help_lists_every_setting(name, capsys):
     text = capsys.readouterr().out
     assert stop.value.code == 0
     assert all("--" + f.replace("_", "-") in text for f in asdict(recipe(name).configure()))
+
+
+def test_what_is_still_to_be_recorded_is_what_has_no_complete_record():
+    chosen = recipe("mnist-odenet")
+    commands = missing(chosen, [])
+    assert (
+        len(commands) == 7
+        and "python -m course_lib run mnist-odenet --model mlp --preset fast --data FOLDER" in commands
+    )
+    config = asdict(chosen.configure(model="mlp", preset="fast"))
+    record = records.new(
+        "mnist-odenet", config, data={"name": "MNIST", "sha256": "0" * 64}, device=torch.device("cpu"), small=False
+    )
+    assert missing(chosen, [record]) == commands
+    done = replace(record, complete=True)
+    assert set(commands) - set(missing(chosen, [done])) == {c for c in commands if "--model mlp " in c}
+    assert missing(chosen, [replace(done, small=True)]) == commands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from .base import Recipe, Setup, execute
+from .base import Recipe, Setup, execute, missing
 
 # name -> module; a chapter adds its recipe here
 MODULES = {"cifar10-hamiltonian": "cifar10_hamiltonian", "mnist-odenet": "mnist_odenet"}
@@ -17,4 +17,4 @@ def recipe(name: str) -> Recipe:
     return import_module(f".{MODULES[name]}", __name__).RECIPE
 
 
-__all__ = ["MODULES", "Recipe", "Setup", "execute", "recipe"]
+__all__ = ["MODULES", "Recipe", "Setup", "execute", "missing", "recipe"]

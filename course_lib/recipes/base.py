@@ -64,6 +64,7 @@ class Recipe:
     config   a frozen dataclass of settings whose defaults are the published ones
     small    what the small configuration changes, so that it runs in seconds anywhere and needs no files
     presets  named changes besides, such as a faster schedule
+    wanted   what sets apart each run that the book wants recorded: arguments of `configure`
     load     (config, setup) -> data, with `name` and `checksum`
     run      (config, data, seeds, setup, checkpoint) -> one Run a seed; checkpoint(seed) is a path or None
     label    config -> what tells its variants apart in file names
@@ -77,6 +78,7 @@ class Recipe:
     run: Callable[..., Iterator[Run]]
     label: Callable[[Any], str]
     presets: dict[str, dict] = field(default_factory=dict)
+    wanted: tuple[dict, ...] = ()
 
     def configure(self, *, small: bool = False, preset: str = "published", **changes):
         """The configuration: published values, then the preset, then the small ones, then the changes."""
@@ -131,6 +133,16 @@ def execute(recipe: Recipe, config, setup: Setup) -> Record:
         if path is not None and setup.leader:
             records.write(record, path)
     return record
+
+
+def missing(recipe: Recipe, made: list[Record]) -> list[str]:
+    """The commands for those runs that the book wants recorded and that are not among the records `made`."""
+    have = [r.config for r in made if r.recipe == recipe.name and r.complete and not r.small]
+    wanting = [w for w in recipe.wanted if _plain(asdict(recipe.configure(**w))) not in have]
+    return [
+        " ".join([f"python -m course_lib run {recipe.name}", *(f"--{k} {v}" for k, v in w.items()), "--data FOLDER"])
+        for w in wanting
+    ]
 
 
 def _plain(config: dict) -> dict:

@@ -141,4 +141,5 @@ RECIPE = Recipe(
     summary="CIFAR-10, Hamiltonian network of 3,157,882 trained parameters (reported: 90.37 %)",
     config=Config, small=SMALL, presets=PRESETS, load=load, run=run,
     label=lambda config: config.method.replace("_", "-"),
+    wanted=tuple({"method": m, "preset": p} for m, p in (("euler", "fast"), ("verlet", "fast"), ("verlet", "best"))),
 )  # fmt: skip

@@ -19,7 +19,7 @@ from ..data import ImageData, mnist
 from ..records import Run
 from ..train import Augmentation, History, drops, fit, warmup
 from .base import Recipe, Setup, enlarged_digits, parameters, seeded, setting
-from .mnist_models import deskew, model
+from .mnist_models import KINDS, deskew, model
 
 
 @dataclass(frozen=True)
@@ -100,4 +100,5 @@ RECIPE = Recipe(
     name="mnist-odenet",
     summary="MNIST, the table of Chen et al. 2018: ODE-Net, RK-Net, ResNets, no block, MLPs",
     config=Config, small=SMALL, presets=PRESETS, load=load, run=run, label=lambda config: config.model,
+    wanted=tuple({"model": kind, "preset": "fast"} for kind in KINDS),
 )  # fmt: skip
