@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_lib import records
-from course_lib.recipes import MODULES, Setup, cli, execute, mnist_models, mnist_odenet, recipe
+from course_lib.recipes import MODULES, Setup, cli, execute, missing, mnist_models, mnist_odenet, recipe
 from course_lib.recipes import cifar10_hamiltonian as cifar
 from course_lib.recipes.base import parameters
 
