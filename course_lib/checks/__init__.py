@@ -11,10 +11,12 @@ require_torch()  # before the modules that import it, so that its absence is one
 
 from .compare import close, derivative, exact, gradient, holds, same_function  # noqa: E402
 from .convergence import evaluations, order, repeat  # noqa: E402
+from .stability import adjoint, partitioned_order, symmetric  # noqa: E402
 
 __all__ = [
     "CheckFailed",
     "Score",
+    "adjoint",
     "close",
     "derivative",
     "environment",
@@ -23,6 +25,8 @@ __all__ = [
     "gradient",
     "holds",
     "order",
+    "partitioned_order",
     "repeat",
     "same_function",
+    "symmetric",
 ]
