@@ -11,11 +11,13 @@ require_torch()  # before the modules that import it, so that its absence is one
 
 from .compare import close, derivative, exact, gradient, holds, same_function  # noqa: E402
 from .convergence import evaluations, order, repeat  # noqa: E402
+from .implicit import SkewTanh, round_trip, solves, states  # noqa: E402
 from .stability import adjoint, partitioned_order, symmetric  # noqa: E402
 
 __all__ = [
     "CheckFailed",
     "Score",
+    "SkewTanh",
     "adjoint",
     "close",
     "derivative",
@@ -27,6 +29,9 @@ __all__ = [
     "order",
     "partitioned_order",
     "repeat",
+    "round_trip",
     "same_function",
+    "solves",
+    "states",
     "symmetric",
 ]

@@ -54,6 +54,7 @@ class Problem:
     report: Convergence | None = None
     backward_report: Convergence | None = None
     graph: tuple[Tensor, Tensor] | None = None
+    solution: Tensor | None = None
     parent: Problem | None = field(default=None, repr=False)
 
     def note(self, report: Convergence, backward: bool) -> None:
@@ -98,6 +99,7 @@ class ImplicitState(torch.autograd.Function):
         equation = problem.equation(c, a, tensors)
         y, report = find_root(equation, guess, solver=s.solver, tol=s.tol, max_iter=s.max_iter, on_failure=s.on_failure)
         problem.note(report, False)
+        problem.solution = y
         if problem.needs_graph:
             # One evaluation with a graph, at the solution: all that the backward pass differentiates through.
             with torch.enable_grad():

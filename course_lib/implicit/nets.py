@@ -29,7 +29,7 @@ class ImplicitNet(nn.Module):
     zero biases; run i draws all its weights from the seed seeds[i], so runs of one seed start alike.
 
     theta: one number, or one a run. h: step size of every layer; T = depth · h is the time that the net spans.
-    solver, tol and gradient are ``ThetaLayer``'s.
+    solver, tol, guess and gradient are ``ThetaLayer``'s; guess="last" speeds full-batch training up.
 
     A run that diverges is retired, so that the others go on: its weights are set to 0 and ``retired``, (runs,) bool,
     says so. That happens where a layer's equation cannot be solved for it, and where ``doom`` is called for it.
@@ -37,7 +37,8 @@ class ImplicitNet(nn.Module):
 
     def __init__(self, n_in: int, width: int, depth: int, n_out: int, *, seeds: Sequence[int], h: float,
                  theta: float | Sequence[float] = 0.5, activation: str = "tanh", solver: str = "auto",
-                 tol: float | None = None, gradient: str = "exact", dtype: torch.dtype = torch.float32):
+                 tol: float | None = None, guess: str = "x", gradient: str = "exact",
+                 dtype: torch.dtype = torch.float32):
         super().__init__()
         seeds = [int(s) for s in seeds]
         one = not hasattr(theta, "__len__")
@@ -54,7 +55,8 @@ class ImplicitNet(nn.Module):
                     weight[run].uniform_(-bound, bound, generator=draw)
         self.retired = torch.zeros(len(seeds), dtype=torch.bool)
         self.layers = nn.ModuleList(
-            ThetaLayer(F, h=h, theta=theta, solver=solver, tol=tol, gradient=gradient, sample_axes=2) for F in fields)
+            ThetaLayer(F, h=h, theta=theta, solver=solver, tol=tol, guess=guess, gradient=gradient, sample_axes=2)
+            for F in fields)
 
     @staticmethod
     def _dense(runs: int, n: int, m: int, dtype: torch.dtype) -> tuple[nn.Parameter, nn.Parameter]:

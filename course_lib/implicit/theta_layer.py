@@ -12,7 +12,7 @@ from .differentiate import LINEAR, Settings, implicit_state
 from .equation import Equation
 from .solvers import check_solver
 
-GUESSES = ("x", "euler", "linearised")
+GUESSES = ("x", "euler", "linearised", "last")
 GRADIENTS = ("exact", "listing", "phantom")
 
 
@@ -39,8 +39,9 @@ class ThetaLayer(nn.Module):
     tol, max_iter, on_failure
         As in ``find_root``; they hold for the backward pass as well.
     guess
-        Where the solver starts: "x", "euler" (x + hF(x)), or "linearised", the solution of the equation linearised
-        about x, which is one undamped Newton step from x and needs the dense Jacobian.
+        Where the solver starts: "x", "euler" (x + hF(x)), "linearised", the solution of the equation linearised
+        about x, which is one undamped Newton step from x and needs the dense Jacobian, or "last", the solution of
+        the last call if it has the shape of x, else x: for full-batch training of fields with one solution.
     gradient
         "exact"; "listing" and "phantom" are two wrong ones, to be compared with it (see ``implicit_state``).
     sample_axes
@@ -103,7 +104,10 @@ class ThetaLayer(nn.Module):
 
     @torch.no_grad()
     def _first_guess(self, x: Tensor, c: Tensor, a: Tensor, hF: Tensor) -> Tensor:
-        if self.guess == "x":
+        if self.guess == "last" and self._problem is not None and self._problem.solution is not None:
+            last = self._problem.solution
+            return last if last.shape == x.shape and last.dtype == x.dtype else x
+        if self.guess in ("x", "last"):
             return x
         if self.guess == "euler":
             return x + hF
