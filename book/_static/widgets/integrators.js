@@ -75,7 +75,8 @@ const control = (name, text, min, max, step, value) =>
 const x = (v) => (SIZE * (Math.max(-40, Math.min(40, v)) + REACH)) / (2 * REACH);
 const point = ([y, z]) => `${x(y).toFixed(1)},${x(-z).toFixed(1)}`;
 
-function exact(a, b, T) {
+function exact(a, b, time) {
+  const T = a === 0 && b > 0 ? Math.min(time, (2 * Math.PI) / b) : time; // once round is enough
   const path = [];
   for (let k = 0; k <= 240; k++) {
     const t = (T * k) / 240, r = Math.exp(a * t), c = Math.cos(b * t), s = Math.sin(b * t);
