@@ -39,6 +39,7 @@ def test_a_wrong_sign_in_euler_is_noticed(watcher, tmp_path):
     explicit.write_text(broken, encoding="utf-8")
     command, said = WATCHERS[watcher]
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "MPLBACKEND": "agg"}
-    result = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    # -P: the repository, where this runs, does not come before the copy.
+    result = subprocess.run([sys.executable, "-P", *command], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode != 0, f"no {watcher} noticed"
     assert said in result.stdout + result.stderr

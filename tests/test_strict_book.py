@@ -34,9 +34,8 @@ class Book:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        (folder / "book" / "_static").mkdir(parents=True)
+        shutil.copytree(ROOT / "book/_static", folder / "book/_static", ignore=shutil.ignore_patterns("mathjax"))
         shutil.copy(ROOT / "_config.yml", folder)
-        (folder / "book/_static/course.css").touch()
         (folder / "book/references.bib").touch()
         (folder / "_toc.yml").write_text("format: jb-book\nroot: index\n")
 
