@@ -208,3 +208,28 @@ def test_what_is_still_to_be_recorded_is_what_has_no_complete_record():
     done = replace(record, complete=True)
     assert set(commands) - set(missing(chosen, [done])) == {c for c in commands if "--model mlp " in c}
     assert missing(chosen, [replace(done, small=True)]) == commands
+
+
+@pytest.mark.parametrize("name,count", [("implicit-1d", 316), ("implicit-spirals", 1075)])
+def test_implicit_recipes_have_the_published_nets_and_their_small_ones_learn(name, count, tmp_path):
+    chosen = recipe(name)
+    published = chosen.configure()
+    widths = {"implicit-1d": 1, "implicit-spirals": 2}[name]
+    u, depth = published.width, published.depth
+    assert (widths + 1) * u + depth * (u * u + u) + u + 1 == count
+    for theta in (0.0, 0.5):
+        config = chosen.configure(small=True, theta=theta)
+        record = execute(chosen, config, Setup(seeds=(0, 1), small=True, out=str(tmp_path)))
+        assert record.complete and record.seeds == [0, 1] and record.values("diverged") == [0, 0]
+        for run in record.runs:
+            assert run.final["train_loss"] < 0.9 * run.history.loss[0]
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_seeds_of_an_implicit_recipe_can_be_added_later(tmp_path):
+    chosen = recipe("implicit-spirals")
+    config = chosen.configure(small=True, theta=0.0, epochs=2)
+    for seeds in ((0,), (0, 1)):
+        record = execute(chosen, config, Setup(seeds=seeds, small=True, out=str(tmp_path)))
+    alone = execute(chosen, config, Setup(seeds=(1,), small=True))
+    assert record.seeds == [0, 1] and record.runs[1].final == pytest.approx(alone.runs[0].final)

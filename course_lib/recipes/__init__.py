@@ -7,7 +7,12 @@ from importlib import import_module
 from .base import Recipe, Setup, execute, missing
 
 # name -> module; a chapter adds its recipe here
-MODULES = {"cifar10-hamiltonian": "cifar10_hamiltonian", "mnist-odenet": "mnist_odenet"}
+MODULES = {
+    "cifar10-hamiltonian": "cifar10_hamiltonian",
+    "mnist-odenet": "mnist_odenet",
+    "implicit-1d": "implicit_1d",
+    "implicit-spirals": "implicit_spirals",
+}
 
 
 def recipe(name: str) -> Recipe:
