@@ -76,7 +76,7 @@ def spectral_radius(M: Tensor) -> Tensor:
 
 
 def orbit(M: Tensor, x0: Tensor, steps: int) -> Tensor:
-    """x0, M x0, ..., M^steps x0, shape (steps + 1, *x0.shape), for rows x0 (..., d)."""
+    """x0, M x0, ..., M^steps x0, shape (steps + 1, ..., d), for rows x0 (..., d)."""
     path = [x0]
     for _ in range(steps):
         path.append(path[-1] @ M.mT)
@@ -104,7 +104,7 @@ def stability_function(method: str, z: Tensor) -> Tensor:
 
 
 def stability_region(method: str, re: Tensor, im: Tensor) -> Tensor:
-    """|R(x + iy)| on a grid, shape (len(im), len(re)); the region of stability is where it is at most 1."""
+    """Modulus of R(x + iy) on a grid, shape (len(im), len(re)); the region of stability is where it is at most 1."""
     y, x = torch.meshgrid(im.double(), re.double(), indexing="ij")
     return stability_function(method, torch.complex(x, y)).abs()
 
@@ -117,7 +117,7 @@ def perturbation_growth(
     directions: int = 16,
     seed: int,
 ) -> Tensor:
-    """Largest growth of a small change of the input: max over random directions of |Δstate| / |Δx|.
+    """Largest growth of a small change of the input over random directions: ‖Δstate‖ / ‖Δx‖.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ Operator = Dense | Conv2d
 
 
 def adjoint_gap(K: Operator, W: Tensor, z: Tensor, y: Tensor) -> float:
-    """|⟨K z, y⟩ - ⟨z, Kᵀ y⟩| / (‖K z‖ ‖y‖): of the size of rounding if the two maps are adjoint to each other."""
+    """Size of ⟨K z, y⟩ - ⟨z, Kᵀ y⟩ over ‖K z‖ ‖y‖: that of rounding if the two maps are adjoint to each other."""
     image = K.apply(W, z)
     gap = ((image * y).sum() - (z * K.adjoint(W, y)).sum()).abs()
     return float(gap / (image.norm() * y.norm()))
