@@ -303,3 +303,14 @@ def test_a_solve_that_converges_is_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert find_root(Equation(skew(), draw(2, 3), torch.tensor(0.1, dtype=REAL)), draw(2, 3))[1].converged
+
+
+def test_the_last_solution_is_where_the_next_solve_starts():
+    F, x = skew(4, 6.0), draw(8, 4)
+    layer = ThetaLayer(F, solver="newton", guess="last")
+    first = layer(x)
+    assert layer.report.iterations > 0
+    torch.testing.assert_close(layer(x), first)
+    assert layer.report.iterations == 0
+    layer(draw(5, 4))  # another shape starts from x
+    assert layer.report.iterations > 0
