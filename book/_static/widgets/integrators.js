@@ -56,7 +56,7 @@ const STYLE = `
   label { display: flex; align-items: center; gap: 0.5rem; }
   input { width: 9rem; accent-color: var(--pst-color-primary, #0072b2); }
   output { min-width: 3.2rem; font-variant-numeric: tabular-nums; }
-  .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
+  .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.8rem, 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
   figure { margin: 0; }
   figcaption { text-align: center; }
   svg { width: 100%; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
