@@ -84,9 +84,10 @@ def test_a_loader_gives_what_its_batches_give():
     torch.testing.assert_close(weights(model), weights(by_hand))
 
 
+@pytest.mark.parametrize("trace", [False, True])
 @pytest.mark.parametrize("batch_size", [None, 16])
 @pytest.mark.parametrize("optimizer,options", [("adam", None), ("sgd", {"momentum": 0.9}), ("rmsprop", None)])
-def test_each_seed_trains_as_if_alone(optimizer, options, batch_size):
+def test_each_seed_trains_as_if_alone(optimizer, options, batch_size, trace):
     settings = dict(
         optimizer=optimizer,
         options=options,
@@ -97,7 +98,7 @@ def test_each_seed_trains_as_if_alone(optimizer, options, batch_size):
         penalty=lambda m: 1e-3 * m[0].weight.square().sum(),
         metrics={"worst": lambda p, y: (p - y).abs().max()},
     )
-    together = fit_seeds(net, (X, Y), seeds=[3, 4, 11], **settings)
+    together = fit_seeds(net, (X, Y), seeds=[3, 4, 11], trace=trace, **settings)
     for i, seed in enumerate([3, 4, 11]):
         alone = net(seed)
         history = fit(alone, (X, Y), seed=seed, **settings)
@@ -107,6 +108,44 @@ def test_each_seed_trains_as_if_alone(optimizer, options, batch_size):
         )
         assert together.history[i].grad_norm == pytest.approx(history.grad_norm, rel=1e-3)
         assert together.history[i].metrics["worst"] == pytest.approx(history.metrics["worst"], rel=1e-3)
+
+
+class Odd(nn.Module):
+    """A little of everything that a trace must get right: a buffer, a weight that nothing uses, views, products."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.lift, self.unused = nn.Linear(1, 6), nn.Parameter(torch.randn(3))
+        self.K, self.conv = nn.Parameter(torch.randn(6, 6) / 3), nn.Conv1d(1, 2, 3, padding=1)
+        self.norm, self.head = nn.LayerNorm(6), nn.Linear(12, 1, bias=False)
+        self.register_buffer("scale", torch.rand(6))
+
+    def forward(self, x):
+        z = self.lift(x)
+        for h in (0.1, 1, 0.3):
+            z = z + h * torch.relu(z @ (self.K - self.K.T)) * self.scale
+        z = self.conv(nn.functional.gelu(self.norm(z)).view(len(x), 1, 6))
+        return self.head(z.flatten(1)) + 1 * x.expand(-1, 1) - x.mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_trace_gives_what_vmap_gives(dtype):
+    def model(seed):
+        return Odd(seed).to(dtype)
+
+    data = (X.to(dtype), Y.to(dtype))
+    plain, traced = (
+        fit_seeds(model, data, seeds=[0, 1], epochs=12, lr=0.01, batch_size=20, trace=trace) for trace in (False, True)
+    )
+    near = {"rtol": 1e-3, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-10}
+    for a, b in zip(plain.models, traced.models, strict=True):
+        torch.testing.assert_close(weights(a), weights(b), **near)
+        assert torch.equal(a.unused, b.unused) and torch.equal(a.scale, b.scale)
+    assert not torch.equal(weights(plain.models[0]), weights(plain.models[1]))
+    alone = net(1)  # the same again, through `auto`, in a run long enough to be traced
+    fit(alone, (X, Y), seed=1, epochs=450, lr=0.01)
+    together = fit_seeds(net, (X, Y), seeds=[0, 1], epochs=450, lr=0.01)
+    torch.testing.assert_close(weights(together.models[1]), weights(alone), rtol=1e-2, atol=1e-3)
 
 
 def test_each_seed_stops_at_its_own_target():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from .history import SeedHistory, norm_is_due
 from .objective import NonFiniteLoss, Objective, choose, met, metric_functions
 from .optim import SCHEDULES, constant, make_optimizer
+from .stacked import Stack
+
+TRACE_FROM = 400  # steps: fewer do not pay back the third of a second that a trace takes
 
 
 class SeedFit(NamedTuple):
@@ -45,6 +46,7 @@ def fit_seeds(
     monitor: str = "loss",
     on_nonfinite: str = "raise",
     device: str | torch.device = "cpu",
+    trace: bool | str = "auto",
 ) -> SeedFit:
     """Train `make_model(seed)` for every seed, all in one batched model; the same per seed as `fit` alone.
 
@@ -62,6 +64,7 @@ def fit_seeds(
     target       a seed stops at the first epoch whose `monitor` ("loss" or a metric's name) is at most the target, at
                  least for an accuracy; its weights are those of that moment and its later history is NaN
     on_nonfinite "raise" NonFiniteLoss, or "record": keep the other seeds going and mark the seed in history.diverged
+    trace        True: run the step as a trace of itself, twice as fast (see `train.traced`); "auto": in long runs
 
     Returns SeedFit(history, models). Raises ValueError for models that cannot be stacked (batch norm, unequal shapes).
     """
@@ -70,36 +73,28 @@ def fit_seeds(
         raise ValueError("seeds is empty: give at least one integer, e.g. seeds=range(5)")
     device = torch.device(device)
     factor = constant if schedule is None else choose(schedule, SCHEDULES, "schedule")
-    objectives = [Objective(_make(make_model, s).to(device), loss, penalty) for s in seeds]
-    params, buffers = _stack(objectives)
-    base = copy.deepcopy(objectives[0]).to("meta")
     x, y, own = _data(data, seeds, device)
     n, size = x.shape[own], batch_size or x.shape[own]
+    per_epoch = -(-n // size)
+    objectives = [Objective(_make(make_model, s).to(device), loss, penalty) for s in seeds]
+    trace = epochs * per_epoch >= TRACE_FROM if trace == "auto" else trace
+    stack = Stack(objectives, batched=bool(own) or size < n, traced=trace)
     generators = [torch.Generator().manual_seed(s) for s in seeds]
-    opt = make_optimizer(optimizer, params.values(), lr=lr, options=options)
+    opt = make_optimizer(optimizer, stack.params.values(), lr=lr, options=options)
     initial_lr = [group["lr"] for group in opt.param_groups]
 
-    def evaluate(function):
-        return vmap(lambda p, b, x, y: function(functional_call(base.model, (p, b), (x,)), y), in_dims=(0, 0, *dims))
-
-    batched = 0 if own or size < n else None  # are x and y of a batch stacked over the seeds?
-    step = vmap(lambda p, b, x, y: functional_call(base, (p, b), (x, y)), in_dims=(0, 0, batched, batched))
     held = validation is not None
     xe, ye = (t.to(device) for t in validation) if held else (x, y)
-    dims = (None, None) if held or not own else (0, 0)
-    tests = {f"val_{k}" if held else k: evaluate(f) for k, f in metric_functions(metrics).items()}
+    tests = {f"val_{k}" if held else k: f for k, f in metric_functions(metrics).items()}
     if held:
-        tests["val_loss"] = evaluate(objectives[0].loss)
+        tests["val_loss"] = objectives[0].loss
     if target is not None and monitor != "loss" and monitor not in tests:
         raise ValueError(f"monitor={monitor!r} is not measured: have loss, {', '.join(tests) or 'no metrics'}")
-    inner = {k.removeprefix("model."): v for k, v in params.items() if k.startswith("model.")}
-    inner_buffers = {k.removeprefix("model."): v for k, v in buffers.items() if k.startswith("model.")}
 
     rows: dict[str, list] = {"loss": [], "grad_norm": [], "lr": [], "seconds": [], **{k: [] for k in tests}}
-    reached, diverged = torch.full((len(seeds),), torch.nan), torch.zeros(len(seeds), dtype=torch.bool)
+    unmeasured, clock = torch.full((len(seeds),), torch.nan), 0.0
+    reached, diverged = unmeasured.clone(), torch.zeros(len(seeds), dtype=torch.bool)
     kept: dict[int, dict[str, Tensor]] = {}
-    unmeasured = torch.full((len(seeds),), torch.nan)
-    per_epoch, clock = -(-n // size), 0.0
     for epoch in range(epochs):
         start = time.perf_counter()
         order = torch.stack([torch.randperm(n, generator=g) for g in generators]).to(device) if size < n else None
@@ -107,47 +102,35 @@ def fit_seeds(
         for i in range(per_epoch):
             for group, first in zip(opt.param_groups, initial_lr, strict=True):
                 group["lr"] = first * factor((epoch + i / per_epoch) / epochs)
-            xb, yb = _batch(x, y, own, None if order is None else order[:, i * size : (i + 1) * size])
-            for p in params.values():
-                p.grad = None
-            value = step(params, buffers, xb, yb)
-            value.sum().backward()
+            total += stack.step(*_batch(x, y, own, None if order is None else order[:, i * size : (i + 1) * size]))
             due = i == per_epoch - 1 and norm_is_due(epoch, epochs)
-            norm = _norms(params) if due or clip is not None else unmeasured
+            norms = stack.norms() if due or clip is not None else unmeasured
             if clip is not None:
-                scale = (clip / (norm + 1e-6)).clamp(max=1.0)
-                for p in params.values():
-                    p.grad.mul_(scale.view(-1, *[1] * (p.dim() - 1)))
+                stack.clip(norms, clip)
             opt.step()
-            total += value.detach()
         clock += time.perf_counter() - start
         mean = (total / per_epoch).cpu()
         bad = ~torch.isfinite(mean) & torch.isnan(reached)
         if bad.any() and on_nonfinite == "raise":
-            at = [s for s, b in zip(seeds, bad.tolist(), strict=True) if b]
-            raise NonFiniteLoss(
-                f"the loss of seed {', '.join(map(str, at))}",
-                step=(epoch + 1) * per_epoch,
-                lr=opt.param_groups[0]["lr"],
-            )
+            which = ", ".join(str(s) for s, b in zip(seeds, bad.tolist(), strict=True) if b)
+            lr_now = opt.param_groups[0]["lr"]
+            raise NonFiniteLoss(f"the loss of seed {which}", step=(epoch + 1) * per_epoch, lr=lr_now)
         diverged |= bad
-        now = {"loss": mean, "grad_norm": norm.cpu(), "lr": opt.param_groups[0]["lr"], "seconds": clock}
+        now = {"loss": mean, "grad_norm": norms.cpu(), "lr": opt.param_groups[0]["lr"], "seconds": clock}
         measured = (epoch + 1) % eval_every == 0 or epoch + 1 == epochs
-        with torch.no_grad():
-            for name, test in tests.items():
-                now[name] = test(inner, inner_buffers, xe, ye).cpu() if measured else torch.full_like(mean, torch.nan)
+        for name, test in tests.items():
+            batched = not held and bool(own)
+            now[name] = stack.test(test, xe, ye, batched=batched).cpu() if measured else unmeasured
         for name, values in now.items():
             if torch.is_tensor(values):
                 values = torch.where(torch.isnan(reached), values.double(), torch.nan)
             rows[name].append(values)
-        for s, value in enumerate(now[monitor].tolist()) if target is not None else ():
-            if s not in kept and met(value, target, monitor):
-                reached[s], kept[s] = epoch + 1, {k: p[s].detach().clone() for k, p in params.items()}
+        for i, value in enumerate(now[monitor].tolist()) if target is not None else ():
+            if i not in kept and met(value, target, monitor):
+                reached[i], kept[i] = epoch + 1, stack.weights(i)
         if len(kept) == len(seeds):
             break
 
-    for s, objective in enumerate(objectives):
-        objective.load_state_dict(kept.get(s) or {k: p[s].detach() for k, p in params.items()}, strict=False)
     table = {k: torch.stack(v, 1).numpy() if v and torch.is_tensor(v[0]) else np.array(v) for k, v in rows.items()}
     history = SeedHistory(
         seeds,
@@ -156,23 +139,13 @@ def fit_seeds(
         diverged=diverged.numpy(),
         **{k: table[k] for k in ("loss", "grad_norm", "lr", "seconds")},
     )
-    return SeedFit(history, [o.model for o in objectives])
+    return SeedFit(history, stack.unstack(kept))
 
 
 def _make(make_model: Callable[[int], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make_model(seed)
-
-
-def _stack(objectives: list[nn.Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    for module in objectives[0].modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
-            raise ValueError("make_model gives a model with batch norm, whose statistics cannot be stacked: use fit")
-    try:
-        return stack_module_state(objectives)
-    except RuntimeError as error:
-        raise ValueError(f"make_model gives models that differ between seeds and cannot be stacked: {error}") from error
 
 
 def _data(data, seeds: list[int], device) -> tuple[Tensor, Tensor, int]:
@@ -193,8 +166,3 @@ def _batch(x: Tensor, y: Tensor, own: int, index: Tensor | None) -> tuple[Tensor
         rows = torch.arange(len(index), device=index.device)[:, None]
         return x[rows, index], y[rows, index]
     return x[index], y[index]
-
-
-def _norms(params: dict[str, Tensor]) -> Tensor:
-    """(seeds,): Euclidean norm of each seed's gradient."""
-    return torch.stack([p.grad.flatten(1).norm(dim=1) for p in params.values()], 1).norm(dim=1)
