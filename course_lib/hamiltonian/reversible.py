@@ -20,10 +20,10 @@ from .shears import Shear
 
 aten = torch.ops.aten
 
-# σ in place, and from d = ∂loss/∂σ and the value s of σ the product with σ'.
+# σ in place; and from g = ∂loss/∂σ and the value s of σ the product of g with σ', written over s.
 ACTIVATIONS = {
-    "relu": (torch.relu_, lambda d, s: aten.threshold_backward(d, s, 0)),
-    "tanh": (torch.tanh_, aten.tanh_backward),
+    "relu": (torch.relu_, lambda g, s: aten.threshold_backward.grad_input(g, s, 0, grad_input=s)),
+    "tanh": (torch.tanh_, lambda g, s: aten.tanh_backward.grad_input(g, s, grad_input=s)),
 }
 
 
@@ -86,23 +86,22 @@ class ReversiblePass(torch.autograd.Function):
         negatives, grads = [-W for W in weights[:n]], [torch.zeros_like(W) for W in weights]
         (y, z), (gy, gz) = halves(out), halves(grad)
         for k, shear in reversed(list(enumerate(plan.shears))):
-            in_y, layer = shear.half == "y", shear.layer
+            in_y, layer, c = shear.half == "y", shear.layer, shear.c * plan.h
             at = (n if in_y else 2 * n) + layer
             with torch.autocast(**ctx.cast):
                 s = increment(plan, shear, y, z, weights[layer], negatives[layer], weights[at])
-            (y if in_y else z).sub_(s, alpha=shear.c * plan.h)
+            (y if in_y else z).sub_(s, alpha=c)
             # Under autocast s is in the low precision, and so is all that the kernels see.
-            g = (gy if in_y else gz).to(s.dtype) * (shear.c * plan.h)
-            d = ACTIVATIONS[plan.activation][1](g, s)
+            d = ACTIVATIONS[plan.activation][1]((gy if in_y else gz).to(s.dtype), s)
             if in_y:
                 dx, dW, db = plan.K.apply_vjp(weights[layer].to(s.dtype), z.to(s.dtype), d)
-                gz.add_(dx)
-                grads[layer].add_(dW)
+                gz.add_(dx, alpha=c)
+                grads[layer].add_(dW, alpha=c)
             else:
                 dx, dW, db = plan.K.adjoint_vjp(negatives[layer].to(s.dtype), y.to(s.dtype), d)
-                gy.add_(dx)
-                grads[layer].sub_(dW)
-            grads[at].add_(db)
+                gy.add_(dx, alpha=c)
+                grads[layer].sub_(dW, alpha=c)
+            grads[at].add_(db, alpha=c)
             if plan.check_every and k and k % plan.check_every == 0:
                 y, z = compare(plan, k, y, z, kept.pop())
         return None, torch.cat((gy, gz), 1), *grads
