@@ -13,7 +13,7 @@ from .solvers import check_solver
 class EquilibriumLayer(nn.Module):
     """The y with y = inject(x) + F(y), started from 0, differentiated by one linear solve.
 
-    inject is a module from inputs (batch, ...) to states (batch, *state), the identity unless given; F maps states to
+    inject is a module from inputs (batch, ...) to states (batch, state...), the identity unless given; F maps states to
     states. This is the equation of ``ThetaLayer`` with a = 1. Solver options as there; "anderson" is customary.
     """
 

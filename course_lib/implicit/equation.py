@@ -11,11 +11,11 @@ from torch import Tensor
 class Equation:
     """y = c + a F(y), for a batch of independent samples.
 
-    F            maps states (*samples, *state) to the same shape, each sample for itself (no batch norm)
+    F            maps states (samples..., state...) to the same shape, each sample for itself (no batch norm)
     c            right-hand side, of the states' shape
     a            a 0-d tensor, or one that broadcasts against c (θh of the layer)
     sample_axes  leading axes that count samples: 1 for (batch, ...), 2 for (runs, batch, ...)
-    jacobian     y -> dF/dy, shape (*samples, n, n), where F knows it in closed form; else autograd finds it
+    jacobian     y -> dF/dy, shape (samples..., n, n), where F knows it in closed form; else autograd finds it
     """
 
     def __init__(self, F: Callable[[Tensor], Tensor], c: Tensor, a: Tensor, *, sample_axes: int = 1,
@@ -30,15 +30,15 @@ class Equation:
         return torch.addcmul(self.c, self.a, self.F(y)) - y
 
     def norm(self, v: Tensor) -> Tensor:
-        """Euclidean norm of every sample, shape (*samples)."""
+        """Euclidean norm of every sample, shape (samples...)."""
         return torch.linalg.vector_norm(v.flatten(self.sample_axes), dim=-1)
 
     def like(self, s: Tensor) -> Tensor:
-        """A number a sample, (*samples), made to broadcast against states."""
+        """A number a sample, (samples...), made to broadcast against states."""
         return s.view(*s.shape, *[1] * (self.c.ndim - s.ndim))
 
     def matrix(self, y: Tensor) -> Tensor:
-        """I - a dF/dy at y, shape (*samples, n, n)."""
+        """I - a dF/dy at y, shape (samples..., n, n)."""
         n = self.width
         self.evaluations += 1 if self._jacobian else n
         J = self._jacobian(y) if self._jacobian else autograd_jacobian(self.F, y, self.sample_axes)
@@ -67,7 +67,7 @@ class Equation:
 
 
 def autograd_jacobian(F: Callable[[Tensor], Tensor], y: Tensor, sample_axes: int) -> Tensor:
-    """dF/dy of every sample, shape (*samples, n, n): one vector–Jacobian product a row, all of them batched."""
+    """dF/dy of every sample, shape (samples..., n, n): one vector–Jacobian product a row, all of them batched."""
     samples, n = y.shape[:sample_axes], y[(0,) * sample_axes].numel()
     with torch.enable_grad():
         y = y.detach().requires_grad_()

@@ -44,7 +44,7 @@ class SkewField(nn.Module):
         return FUNCTIONS[self.activation](s)
 
     def jacobian(self, y: Tensor) -> Tensor:
-        """diag(σ'(Ay + b)) A of every sample, shape (*samples, width, width)."""
+        """diag(σ'(Ay + b)) A of every sample, shape (samples..., width, width)."""
         with torch.no_grad():
             slope = SLOPES[self.activation](self(y))
             A = self.matrix()

@@ -19,7 +19,7 @@ from .solvers import check_solver, find_root
 
 
 class ReversibleTrapezoid(nn.Module):
-    """Trapezoidal layers, one for each field, (batch, *state) to the same shape; keeps the last state alone.
+    """Trapezoidal layers, one for each field, (batch, state...) to the same shape; keeps the last state alone.
 
     fields are modules F, which may repeat; h is the step size; solver, tol, max_iter and on_failure are as in
     ``find_root``. After a backward pass ``reconstructed`` holds the first state as found again.

@@ -19,11 +19,13 @@ GRADIENTS = ("exact", "listing", "phantom")
 class ThetaLayer(nn.Module):
     """y = x + (1-θ)hF(x) + θhF(y) (Reshniak and Webster, arXiv 1905.10479, equation 7).
 
+    ``report`` and ``backward_report`` hold the Convergence of the last solves (None before the first).
+
     Parameters
     ----------
     F
-        A module from states to states of the same shape, (*samples, *state), each sample for itself; dense or
-        convolutional. Where it has a method ``jacobian(y)`` of shape (*samples, n, n), Newton's method uses it.
+        A module from states to states of the same shape, (samples..., state...), each sample for itself; dense or
+        convolutional. Where it has a method ``jacobian(y)`` of shape (samples..., n, n), Newton's method uses it.
     h
         Step size.
     theta
@@ -46,8 +48,6 @@ class ThetaLayer(nn.Module):
         "exact"; "listing" and "phantom" are two wrong ones, to be compared with it (see ``implicit_state``).
     sample_axes
         Leading axes of x that count samples.
-
-    ``report`` and ``backward_report`` hold the Convergence of the last solves (None before the first).
     """
 
     def __init__(self, F: nn.Module, *, h: float = 1.0, theta: float | Tensor = 0.5, learn_theta: bool = False,
