@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .convergence import Convergence
-from .differentiate import Settings, implicit_state
+from .differentiate import Record, Settings, implicit_state
 from .solvers import check_solver
 
 
@@ -23,16 +23,16 @@ class EquilibriumLayer(nn.Module):
         super().__init__()
         self.F, self.inject = F, inject or nn.Identity()
         self.settings = Settings(check_solver(solver), backward, tol, max_iter, on_failure)
-        self._problem = None
+        self._record = Record()
 
     @property
     def report(self) -> Convergence | None:
-        return None if self._problem is None else self._problem.report
+        return self._record.report
 
     def forward(self, x: Tensor) -> Tensor:
         c = self.inject(x)
         one = torch.ones((), dtype=c.dtype, device=c.device)
-        y, self._problem = implicit_state(self.F, c, one, torch.zeros_like(c), settings=self.settings)
+        y, self._record = implicit_state(self.F, c, one, torch.zeros_like(c), settings=self.settings)
         return y
 
 

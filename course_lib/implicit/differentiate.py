@@ -39,6 +39,15 @@ class Settings:
 
 
 @dataclass
+class Record:
+    """What a solve leaves behind for its layer: reports, and the solution (None under vmap). Holds no graph."""
+
+    report: Convergence | None = None
+    backward_report: Convergence | None = None
+    solution: Tensor | None = None
+
+
+@dataclass
 class Problem:
     """One solve of y = c + aF(y; tensors): what the autograd function below needs besides its tensors.
 
@@ -51,16 +60,8 @@ class Problem:
     settings: Settings
     sample_axes: int
     needs_graph: bool
-    report: Convergence | None = None
-    backward_report: Convergence | None = None
+    record: Record = field(default_factory=Record)
     graph: tuple[Tensor, Tensor] | None = None
-    solution: Tensor | None = None
-    parent: Problem | None = field(default=None, repr=False)
-
-    def note(self, report: Convergence, backward: bool) -> None:
-        setattr(self, "backward_report" if backward else "report", report)
-        if self.parent is not None:
-            self.parent.note(report, backward)
 
     def equation(self, c: Tensor, a: Tensor, tensors: Sequence[Tensor]) -> Equation:
         return Equation(lambda y: self.call(tensors, y), c, a, sample_axes=self.sample_axes, jacobian=self.jacobian)
@@ -68,7 +69,7 @@ class Problem:
     def adjoint(self, equation: Equation, g: Tensor) -> Tensor:
         """u = (I - aJ)⁻ᵀ g at the solution, to the forward tolerance; raises or warns if it does not converge."""
         y, Fy = self.graph
-        report, s = self.report, self.settings
+        report, s = self.record.report, self.settings
         how = BACKWARD[report.solver] if s.backward == "auto" else s.backward
         if s.backward == "auto" and self.jacobian is not None and equation.width <= SMALL:
             how = "dense"
@@ -85,8 +86,9 @@ class Problem:
             times = equation.transposed(y, Fy)
             result = gcr(lambda v: v - times(v), g, tol=report.tol, max_iter=200, sample_axes=self.sample_axes)
         u, iterations, residuals = result
-        self.note(Convergence(how, iterations, residuals, report.tol, equation.evaluations), True)
-        settle(self.backward_report, s.on_failure, "The gradient is unreliable: use backward='dense' or a smaller h.")
+        self.record.backward_report = Convergence(how, iterations, residuals, report.tol, equation.evaluations)
+        hint = "The gradient is unreliable: use backward='dense' or a smaller h."
+        settle(self.record.backward_report, s.on_failure, hint)
         return u
 
 
@@ -98,8 +100,8 @@ class ImplicitState(torch.autograd.Function):
         s = problem.settings
         equation = problem.equation(c, a, tensors)
         y, report = find_root(equation, guess, solver=s.solver, tol=s.tol, max_iter=s.max_iter, on_failure=s.on_failure)
-        problem.note(report, False)
-        problem.solution = y
+        problem.record.report = report
+        problem.record.solution = None if problem.call is problem.functional else y.detach()
         if problem.needs_graph:
             # One evaluation with a graph, at the solution: all that the backward pass differentiates through.
             with torch.enable_grad():
@@ -141,13 +143,13 @@ class ImplicitState(torch.autograd.Function):
 
         # What requires a gradient is known of the tensors themselves alone, not of vmap's wrappers around them.
         needs = torch.is_grad_enabled() and any(t.requires_grad for t in (c, a, *tensors))
-        mapped = Problem(functional, functional, None, problem.settings, problem.sample_axes + 1, needs, parent=problem)
+        mapped = Problem(functional, functional, None, problem.settings, problem.sample_axes + 1, needs, problem.record)
         states = [front(t, d).contiguous() for t, d in ((c, in_dims[1]), (guess, in_dims[3]))]
         return ImplicitState.apply(mapped, states[0], a, states[1], *tensors), 0
 
 
 def implicit_state(F: nn.Module, c: Tensor, a: Tensor, guess: Tensor, *, settings: Settings, sample_axes: int = 1,
-                   gradient: str = "exact") -> tuple[Tensor, Problem]:
+                   gradient: str = "exact") -> tuple[Tensor, Record]:
     """Solve y = c + aF(y) and attach its gradient: "exact", or one of the two wrong ones, "listing" and "phantom".
 
     listing  stops the gradient at aF(y) as a whole, then solves the linear system: c's gradient is right, that of a
@@ -166,4 +168,4 @@ def implicit_state(F: nn.Module, c: Tensor, a: Tensor, guess: Tensor, *, setting
     needs = torch.is_grad_enabled() and any(t.requires_grad for t in (right, scale, *held))
     problem = Problem(lambda ts, y: F(y), functional, getattr(F, "jacobian", None), settings, sample_axes, needs)
     y = ImplicitState.apply(problem, right, scale, guess, *held)
-    return (c + a * F(y.detach()) if gradient == "phantom" else y), problem
+    return (c + a * F(y.detach()) if gradient == "phantom" else y), problem.record

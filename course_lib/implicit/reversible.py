@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .differentiate import Problem, Settings
+from .differentiate import Problem, Record, Settings
 from .equation import Equation
 from .solvers import check_solver, find_root
 
@@ -68,7 +68,7 @@ class _Reversible(torch.autograd.Function):
                 Fx, Fy = F(x), F(y)
             a = torch.as_tensor(half, dtype=y.dtype, device=y.device)
             problem = Problem(lambda ts, v, F=F: F(v), None, getattr(F, "jacobian", None), net.settings, 1, True,
-                              report=report, graph=(y, Fy))
+                              Record(report), graph=(y, Fy))
             u = problem.adjoint(problem.equation(y, a, ()), g)
             # allow_unused: a field may be constant in its state, or have parameters that it does not use.
             above = torch.autograd.grad(Fy, weights, half * u, allow_unused=True) if weights else ()

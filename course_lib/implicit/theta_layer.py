@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .convergence import Convergence
-from .differentiate import LINEAR, Settings, implicit_state
+from .differentiate import LINEAR, Record, Settings, implicit_state
 from .equation import Equation
 from .solvers import check_solver
 
@@ -72,7 +72,7 @@ class ThetaLayer(nn.Module):
         else:
             self.raw_theta = None
             self.fixed_theta = theta
-        self._problem = None
+        self._record = Record()
 
     @property
     def theta(self) -> float | Tensor:
@@ -81,11 +81,11 @@ class ThetaLayer(nn.Module):
 
     @property
     def report(self) -> Convergence | None:
-        return None if self._problem is None else self._problem.report
+        return self._record.report
 
     @property
     def backward_report(self) -> Convergence | None:
-        return None if self._problem is None else self._problem.backward_report
+        return self._record.backward_report
 
     def forward(self, x: Tensor) -> Tensor:
         theta = self.theta
@@ -96,7 +96,7 @@ class ThetaLayer(nn.Module):
             raise ValueError(f"F: made {tuple(hF.shape)} from {tuple(x.shape)}; it must keep the shape.")
         c = x if not isinstance(theta, Tensor) and theta == 1 else x + (1 - theta) * hF
         a = torch.as_tensor(theta * self.h, dtype=x.dtype, device=x.device)
-        y, self._problem = implicit_state(
+        y, self._record = implicit_state(
             self.F, c, a, self._first_guess(x, c, a, hF).detach(), settings=self.settings,
             sample_axes=self.sample_axes, gradient=self.gradient,
         )
@@ -104,8 +104,8 @@ class ThetaLayer(nn.Module):
 
     @torch.no_grad()
     def _first_guess(self, x: Tensor, c: Tensor, a: Tensor, hF: Tensor) -> Tensor:
-        if self.guess == "last" and self._problem is not None and self._problem.solution is not None:
-            last = self._problem.solution
+        if self.guess == "last" and self._record.solution is not None:
+            last = self._record.solution
             return last if last.shape == x.shape and last.dtype == x.dtype else x
         if self.guess in ("x", "last"):
             return x
