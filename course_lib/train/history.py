@@ -15,9 +15,8 @@ class History:
     loss         mean of the training loss over the epoch's batches, each taken before its update
     metrics      name -> values after the epoch (NaN where `eval_every` skipped it); `val_` marks held-out data
     nfe_forward, nfe_backward   function evaluations a step, mean over the epoch; 0 for models that count none
-    grad_norm    Euclidean norm of the gradient at the epoch's last step, before clipping: at every epoch, or, in runs
-    of
-                 more than 100, at some 100 of them and NaN between
+    grad_norm    Euclidean norm of the gradient at the epoch's last step, before clipping: at every epoch, or, in
+                 runs of more than 100, at some 100 of them and NaN between
     lr           learning rate of the epoch's last step
     seconds      training time since the start, evaluation left out, resumed parts added up
     peak_memory  MiB: on CUDA the most that tensors held, on a CPU the most that the process held
