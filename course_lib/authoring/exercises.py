@@ -27,7 +27,9 @@ def write(path: Path, nb: NotebookNode) -> None:
 
 def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
     """Run a notebook in a fresh kernel and keep what two runs have in common: no timings, no version of Python."""
-    NotebookClient(nb, timeout=300, record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+    resources = {"metadata": {"path": str(folder)}}
+    # Coalesced: how the kernel cuts its output into pieces is a matter of timing.
+    NotebookClient(nb, timeout=300, record_timing=False, coalesce_streams=True, resources=resources).execute()
     nb.metadata["language_info"] = {"name": "python"}
     return nb
 
