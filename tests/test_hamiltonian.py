@@ -29,6 +29,10 @@ def draw(*shape, seed=0, dtype=DOUBLE):
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
 def dense(width=6, seed=0, **options):
     options = {"steps": 8, "h": 0.1, **options}
     layer = HamiltonianDense(width, generator=torch.Generator().manual_seed(seed), **options).double()
@@ -64,10 +68,10 @@ def test_the_gap_sees_a_kernel_that_is_not_shared():
 def test_layer_is_the_integrator_on_its_own_field(method):
     for layer, x in (
         (dense(method=method), draw(5, 6)),
-        (HamiltonianConv2d(4, steps=8, h=0.1, method=method).double(), draw(2, 4, 5, 5)),
+        (HamiltonianConv2d(4, steps=8, h=0.1, method=method, generator=seeded()).double(), draw(2, 4, 5, 5)),
     ):
         path = solve(layer.field(), x, torch.linspace(0, 0.8, 9), method=method)
-        assert torch.allclose(layer(x), path[-1], atol=1e-14)
+        assert torch.allclose(layer(x), path[-1], atol=1e-12)
 
 
 @pytest.mark.parametrize(("method", "order"), list(zip(METHODS, (1, 2, 1, 2, 2), strict=True)))
@@ -127,8 +131,8 @@ def test_shared_weights_are_one_set_and_unshared_ones_one_a_step():
 @pytest.mark.parametrize(
     ("layer", "x"),
     [
-        (AntisymmetricDense(5, steps=1, h=1.0, gamma=0.3), draw(4, 5)),
-        (AntisymmetricConv2d(3, steps=1, h=1.0, gamma=0.3, activation="tanh"), draw(1, 3, 4, 4)),
+        (AntisymmetricDense(5, steps=1, h=1.0, gamma=0.3, generator=seeded()), draw(4, 5)),
+        (AntisymmetricConv2d(3, steps=1, h=1.0, gamma=0.3, activation="tanh", generator=seeded()), draw(1, 3, 4, 4)),
     ],
     ids=["dense", "conv"],
 )

@@ -5,10 +5,10 @@ from .images import cifar10 as cifar10
 from .images import mnist as mnist
 from .pelts import Pelts as Pelts
 from .pelts import pelts as pelts
+from .rome2018 import published_history as published_history
 from .toy import Split as Split
 from .toy import annulus as annulus
 from .toy import damped_wave as damped_wave
 from .toy import damped_wave_points as damped_wave_points
 from .toy import flip as flip
 from .toy import swiss_roll as swiss_roll
-from .rome2018 import published_history as published_history
