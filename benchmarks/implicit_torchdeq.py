@@ -10,8 +10,10 @@ a float64 reference, and the same holds for ours. Times are medians of five roun
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
+import math
 import platform
 import time
 import warnings
@@ -80,15 +82,16 @@ def accurate(layer: Call, F: SkewField, x: Tensor, truth: tuple[Tensor, ...]) ->
 
 
 def hopeful(candidates: dict[str, Call], F: SkewField, x: Tensor) -> dict[str, Call]:
-    """The candidates that are within three times of the fastest of their library, judged by their second call."""
+    """The candidates that are within four times of the fastest of their library, judged by the best of four calls."""
     seconds = {}
     for name, layer in candidates.items():
-        run(layer, F, x)
-        start = time.perf_counter()
-        run(layer, F, x)
-        seconds[name] = time.perf_counter() - start
+        seconds[name] = math.inf
+        for _ in range(4):
+            start = time.perf_counter()
+            run(layer, F, x)
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
     best = {who: min((s for n, s in seconds.items() if who in n), default=0.0) for who in ("torchdeq", "")}
-    limit = {n: 3 * best["torchdeq" if "torchdeq" in n else ""] for n in candidates}
+    limit = {n: 4 * best["torchdeq" if "torchdeq" in n else ""] for n in candidates}
     return {n: c for n, c in candidates.items() if n == "auto" or seconds[n] <= limit[n]}
 
 
@@ -121,11 +124,14 @@ def compare(width: int, size: float, solver: str) -> dict:
 
 
 def automatic(width: int, size: float) -> dict:
-    """solver="auto" against the best fixed choice on one problem."""
+    """solver="auto" against the best fixed choice on one problem, all to the same residual; those that fail are out."""
     F, x = problem(width, size)
     candidates = {name: ours(F, name, 2e-6) for name in (*SOLVERS, "auto") if name != "gradient_descent"}
-    truth = reference(F, x)
-    right = {name: layer for name, layer in candidates.items() if accurate(layer, F, x, truth)}
+    right = {}
+    for name, layer in candidates.items():
+        with contextlib.suppress(ConvergenceError):
+            run(layer, F, x)
+            right[name] = layer
     times = medians(right, F, x)
     fixed = {name: t for name, t in times.items() if name != "auto"}
     best = min(fixed, key=fixed.get)
