@@ -46,7 +46,7 @@ class SkewField(nn.Module):
     def jacobian(self, y: Tensor) -> Tensor:
         """diag(σ'(Ay + b)) A of every sample, shape (samples..., width, width)."""
         with torch.no_grad():
-            slope = SLOPES[self.activation](self(y))
+            slope = SLOPES[self.activation](self.forward(y))
             A = self.matrix()
             return slope.unsqueeze(-1) * (A if self.K.ndim == 2 else A.unsqueeze(1))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .convergence import require_finite
 from .equation import Equation
-from .iterations import Solution, relative
+from .iterations import Solution
 from .linear import gcr
 
 HALVINGS = 12
@@ -23,7 +23,7 @@ def newton(equation: Equation, y: Tensor, *, tol: float, max_iter: int, damped: 
     converges or stops at a point from which no shorter step helps. damped=False shows what happens without.
     """
 
-    def direction(y: Tensor, r: Tensor, error: Tensor) -> Tensor:
+    def direction(y: Tensor, r: Tensor, worst: float) -> Tensor:
         d = torch.linalg.solve_ex(equation.matrix(y), r.flatten(equation.sample_axes).unsqueeze(-1))[0]
         return d.view(y.shape)
 
@@ -36,8 +36,7 @@ def newton_krylov(equation: Equation, y: Tensor, *, tol: float, max_iter: int, d
     Each is solved only as well as the outer residual deserves (Eisenstat and Walker 1996, choice 2).
     """
 
-    def direction(y: Tensor, r: Tensor, error: Tensor) -> Tensor:
-        worst = error.max().item()
+    def direction(y: Tensor, r: Tensor, worst: float) -> Tensor:
         forcing = max(0.3 * tol / worst, min(0.1, worst))
         return gcr(equation.product(y), r, tol=forcing, max_iter=40, sample_axes=equation.sample_axes)[0]
 
@@ -48,35 +47,45 @@ def _newton(
     equation: Equation, y: Tensor, direction: Callable, name: str, *, tol: float, max_iter: int, damped: bool
 ) -> Solution:
     r = equation.residual(y)
-    error, size = relative(equation, r, y), equation.norm(r)
+    size = equation.norm(r)
     for k in count():
+        error = size / (1 + equation.norm(y))
         worst = error.max().item()
         require_finite(worst, name, k, error, tol)
         if worst <= tol or k >= max_iter:
             return y, k, error
-        d = direction(y, r, error)
-        # A singular matrix gives no direction: take the fixed-point step there, and let the damping shorten it.
-        d = torch.where(equation.like(torch.isfinite(equation.norm(d))), d, r)
+        d = direction(y, r, worst)
         new = y + d
         r_new = equation.residual(new)
-        if damped:
-            new, r_new, moved = _shorten(equation, y, d, new, r_new, size, error <= tol)
+        new_size = equation.norm(r_new)
+        if damped and not _fell(new_size, size).all():
+            new, r_new, new_size, moved = _shorten(equation, y, d, r, size, error <= tol)
             if not moved:
                 return y, k, error
-        y, r = new, r_new
-        error, size = relative(equation, r, y), equation.norm(r)
+        y, r, size = new, r_new, new_size
 
 
-def _shorten(equation: Equation, y: Tensor, d: Tensor, new: Tensor, r_new: Tensor, size: Tensor, done: Tensor):
-    """Halve the step of the samples whose residual did not fall; those for which no step helps stay where they are."""
+def _fell(new_size: Tensor, size: Tensor, step: float | Tensor = 1.0) -> Tensor:
+    """Armijo's condition on the norm of the residual, a bool a sample; false where it is not a number."""
+    return new_size <= (1 - 1e-4 * step) * size
+
+
+def _shorten(equation: Equation, y: Tensor, d: Tensor, r: Tensor, size: Tensor, done: Tensor):
+    """Halve the step of the samples whose residual did not fall; those for which no step helps stay where they are.
+
+    Samples that are done keep their full step. Returns (state, residual, its norm, did any other sample move?).
+    """
+    # A singular matrix gives no direction: take the fixed-point step there.
+    d = torch.where(equation.like(torch.isfinite(equation.norm(d))), d, r)
     step = torch.ones_like(size)
-    for _ in range(HALVINGS):
-        good = (equation.norm(r_new) <= (1 - 1e-4 * step) * size) | done
-        if good.all():
-            return new, r_new, True
-        step = torch.where(good, step, step / 2)
+    for _ in range(HALVINGS + 1):
         new = torch.addcmul(y, equation.like(step), d)
         r_new = equation.residual(new)
-    good = (equation.norm(r_new) <= size) | done
+        new_size = equation.norm(r_new)
+        good = _fell(new_size, size, step) | done
+        if good.all():
+            return new, r_new, new_size, True
+        step = torch.where(good, step, step / 2)
     new = torch.where(equation.like(good), new, y)
-    return new, equation.residual(new), bool((good & ~done).any())
+    r_new = torch.where(equation.like(good), r_new, r)
+    return new, r_new, torch.where(good, new_size, size), bool((good & ~done).any())
