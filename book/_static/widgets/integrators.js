@@ -46,7 +46,7 @@ export function verdict(M, radius) {
   if (Math.abs(radius - 1) > 1e-9) return radius > 1 ? "grows" : "decays";
   const offDiagonal = Math.max(Math.abs(M[1]), Math.abs(M[2]));
   const double = Math.abs(((M[0] - M[3]) / 2) ** 2 + M[1] * M[2]) < 1e-9;
-  return double && offDiagonal > 1e-6 ? "radius 1, yet grows linearly" : "neither grows nor decays";
+  return double && offDiagonal > 1e-6 ? "grows linearly" : "neither grows nor decays";
 }
 
 const STEPS = 60, START = [1, 0.4], REACH = 3, SIZE = 200;
