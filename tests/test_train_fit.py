@@ -273,11 +273,14 @@ def test_accuracy_callback_and_history_round_trip():
     assert stopped.stopped == "callback" and stopped.epochs == 3
 
 
-def test_compiled_training_gives_the_same_weights():
-    eager, compiled = net(0), net(0)
-    fit(eager, (X, Y), seed=0, epochs=3)
-    fit(compiled, (X, Y), seed=0, epochs=3, compile=True)
-    torch.testing.assert_close(weights(eager), weights(compiled), rtol=1e-4, atol=1e-6)
+def test_compiled_training_gives_the_same_weights_and_statistics():
+    models = [nn.Sequential(nn.BatchNorm1d(1), net(0)) for _ in range(2)]
+    eager, compiled = (fit(m, (X, Y), seed=0, epochs=3, compile=c) for m, c in zip(models, (False, True), strict=True))
+    assert (
+        compiled.loss == pytest.approx(eager.loss, rel=1e-5) and compiled.compile_seconds > 0 == eager.compile_seconds
+    )
+    for name, value in models[0].state_dict().items():
+        torch.testing.assert_close(models[1].state_dict()[name], value, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize(

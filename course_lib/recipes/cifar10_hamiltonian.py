@@ -107,7 +107,8 @@ def final(history: History, model: nn.Module, config: Config, flops: float, samp
     accuracy, loss = history.metrics["val_accuracy"], history.metrics["val_loss"]
     result = {
         "test_accuracy": accuracy[-1], "best_test_accuracy": max(accuracy), "test_loss": loss[-1],
-        "epochs": history.epochs, "seconds": history.seconds[-1], "parameters": parameters(model),
+        "epochs": history.epochs, "seconds": history.seconds[-1], "compile_seconds": history.compile_seconds,
+        "parameters": parameters(model),
         "teraflops": flops * samples * history.epochs / history.seconds[-1] / 1e12,
     }  # fmt: skip
     there = [s for a, s in zip(accuracy, history.seconds, strict=True) if a >= PUBLISHED_ACCURACY]

@@ -51,6 +51,11 @@ class TensorBatches:
     def __len__(self) -> int:
         return self.n // self.size + bool(self.rest)
 
+    def sample(self) -> Batch:
+        """A batch of the usual shape, for a trial; it draws nothing at random."""
+        n = self.size // self.world
+        return self.run.place(self.x[:n].clone()), self.y[:n]
+
     def in_order(self) -> Iterator[Batch]:
         """Everything once, as it stands, in pieces of at most EXAMINED samples."""
         return zip(self.x.split(EXAMINED), self.y.split(EXAMINED), strict=True)
@@ -77,6 +82,10 @@ class LoaderBatches:
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    def sample(self) -> Batch | None:
+        """None: a loader cannot be asked without drawing from it."""
+        return None
 
     def in_order(self) -> Iterator[Batch]:
         """Everything once, in the loader's own batches."""

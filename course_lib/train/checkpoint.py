@@ -41,6 +41,12 @@ def save(path: str | os.PathLike, state: dict) -> None:
         ) from error
 
 
+def clear_parts(path: str | os.PathLike) -> None:
+    """Remove what processes killed in the middle of a `save` to this path have left."""
+    for part in Path(path).parent.glob(f".{Path(path).name}.*.part"):
+        part.unlink(missing_ok=True)
+
+
 def load(path: str | os.PathLike) -> dict:
     """The state that `save` wrote, on the CPU. Raises CheckpointError naming a file that is damaged or foreign.
 

@@ -26,6 +26,11 @@ class Runtime:
     compile: bool
     channels_last: bool
 
+    @property
+    def graphs(self) -> bool:
+        """Whether steps are replayed as CUDA graphs."""
+        return self.compile and self.device.type == "cuda"
+
     def cast(self):
         """A context in which the forward pass runs in the chosen precision."""
         return torch.autocast(self.device.type, dtype=self.autocast) if self.autocast else nullcontext()

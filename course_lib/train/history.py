@@ -21,6 +21,7 @@ class History:
     seconds      training time since the start, evaluation left out, resumed parts added up
     peak_memory  MiB: on CUDA the most that tensors held, on a CPU the most that the process held
     steps        optimizer steps done
+    compile_seconds   what torch.compile took before the first step; not in `seconds`
     stopped      "epochs", "target", "callback" or "interrupted"
     reached      the epoch (counted from 1) at which `monitor` first met the target, or None
     """
@@ -34,6 +35,7 @@ class History:
     seconds: list[float] = field(default_factory=list)
     peak_memory: list[float] = field(default_factory=list)
     steps: int = 0
+    compile_seconds: float = 0.0
     stopped: str = "epochs"
     reached: int | None = None
 

@@ -97,7 +97,7 @@ def fit(
     if fabric:
         forward, opt = fabric.setup(objective, opt)
     if run.compile:
-        forward = torch.compile(forward, mode="reduce-overhead" if run.device.type == "cuda" else "default")
+        forward = torch.compile(forward, mode="reduce-overhead" if run.graphs else "default")
     settings = {
         "seed": seed,
         "epochs": epochs,

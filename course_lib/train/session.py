@@ -62,6 +62,8 @@ class Session:
         """Restore if there is a checkpoint, run to the end, and leave a final checkpoint."""
         self.objective.train()
         resumed = self.path is not None and os.path.exists(self.path)
+        if self.path is not None and self.rank == 0:
+            ckpt.clear_parts(self.path)
         if resumed:
             self.restore()
         elif self.path is not None:
@@ -69,6 +71,10 @@ class Session:
         if resumed and self.history.stopped in {"target", "callback"}:
             return self.history
         self.history.stopped = "epochs"
+        if self.run.compile and self.epoch < self.epochs and (sample := self.batches.sample()) is not None:
+            start = time.perf_counter()
+            self.stepper.warm_up(*sample)
+            self.history.compile_seconds += time.perf_counter() - start
         try:
             with ckpt.interruptible() as asked:
                 while self.epoch < self.epochs and self.history.stopped == "epochs":
@@ -83,7 +89,8 @@ class Session:
         self.run.reset_peak()
         start, device = time.perf_counter(), self.run.device
         if self.partial is None:
-            self.rng_start, self.order_start = ckpt.random_state(device), self.order.get_state()
+            if self.path is not None and len(self.batches) > 1:  # a checkpoint may have to be made inside the epoch
+                self.rng_start, self.order_start = ckpt.random_state(device), self.order.get_state()
             self.partial, self.position = torch.zeros(len(self.batches), device=device), 0
         before = evaluations(self.counters)
         first, count = self.position, len(self.batches)
@@ -107,7 +114,7 @@ class Session:
         self.clock += time.perf_counter() - start
         steps = len(self.batches) - first
         counts = [(b - a) / steps for a, b in zip(before, evaluations(self.counters), strict=True)]
-        self.record(mean, norm, counts)
+        self.record(mean, norm, counts, measured)
         if self.agreed(asked) and self.history.stopped == "epochs" and self.epoch < self.epochs:
             self.history.stopped = "interrupted"
         elif self.path is not None and time.monotonic() - self.saved_at >= self.save_seconds:
@@ -132,7 +139,7 @@ class Session:
         ckpt.set_random_state(now, self.run.device)
         return itertools.chain(head, rest)
 
-    def record(self, loss: float, norm, evaluations: list[float]) -> None:
+    def record(self, loss: float, norm, evaluations: list[float], measured: bool) -> None:
         """Close the epoch: evaluate, append to the history, and see whether to stop."""
         h = self.history
         self.epoch += 1
@@ -144,7 +151,7 @@ class Session:
         h.grad_norm.append(float(norm))
         h.lr.append(self.stepper.lr)
         h.seconds.append(self.clock)
-        h.peak_memory.append(self.run.peak_memory())
+        h.peak_memory.append(self.run.peak_memory() if measured or not h.peak_memory else h.peak_memory[-1])
         due = self.epoch % self.eval_every == 0 or self.epoch == self.epochs
         values = evaluate(self.objective.model, self.tests, self.examined, self.run) if due and self.tests else {}
         for name in self.tests:

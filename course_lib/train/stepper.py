@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
+from .checkpoint import random_state, set_random_state
 from .device import Runtime
 from .lm import LevenbergMarquardt
 from .objective import Objective
@@ -63,9 +64,26 @@ class Stepper:
         if self.closure:
             return self._closure_step(x, y)
         loss = self._backward(x, y)
-        norm = self._clip() if measure or self.clip is not None else math.nan
+        norm = math.nan
+        if self.clip is not None:
+            norm = self._clip()
+        elif measure:
+            norm = torch.cat([p.grad.reshape(-1) for p in self.params if p.grad is not None]).norm()
         self.opt.step()
         return Step(loss, norm)
+
+    def warm_up(self, x: Tensor, y: Tensor) -> None:
+        """Let torch.compile do its work on a batch of this shape; weights, buffers, random state stay as they were."""
+        kept, state = [b.clone() for b in self.objective.buffers()], random_state(self.run.device)
+        for _ in range(3):  # CUDA graphs: compile, record, replay
+            self._backward(x, y)
+        for buffer, old in zip(self.objective.buffers(), kept, strict=True):
+            buffer.copy_(old)
+        for p in self.params:
+            p.grad = None
+        set_random_state(state, self.run.device)
+        if self.run.device.type == "cuda":
+            torch.cuda.synchronize(self.run.device)
 
     def end_epoch(self) -> None:
         if self.scheduler is not None:
@@ -83,6 +101,8 @@ class Stepper:
     def _backward(self, x: Tensor, y: Tensor) -> Tensor:
         for p in self.params:  # zero_grad does the same with some twenty microseconds of bookkeeping
             p.grad = None
+        if self.run.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         with self.run.cast():
             loss = self.forward(x, y)
         if self.fabric is None:
