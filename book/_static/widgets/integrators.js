@@ -52,7 +52,7 @@ export function verdict(M, radius) {
 const STEPS = 60, START = [1, 0.4], REACH = 3, SIZE = 200;
 const STYLE = `
   :host { display: block; margin: 1.5rem 0; color: var(--pst-color-text-base, #222); font-size: 0.9rem; }
-  fieldset { border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; }
+  fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; }
   label { display: flex; align-items: center; gap: 0.5rem; }
   input { width: 9rem; accent-color: var(--pst-color-primary, #0072b2); }
   output { min-width: 3.2rem; font-variant-numeric: tabular-nums; }
