@@ -12,18 +12,31 @@ import numpy as np
 class History:
     """One run; every list has one entry an epoch.
 
-    loss         mean of the training loss over the epoch's batches, each taken before its update
-    metrics      name -> values after the epoch (NaN where `eval_every` skipped it); `val_` marks held-out data
-    nfe_forward, nfe_backward   function evaluations a step, mean over the epoch; 0 for models that count none
-    grad_norm    Euclidean norm of the gradient at the epoch's last step, before clipping: at every epoch, or, in
-                 runs of more than 100, at some 100 of them and NaN between
-    lr           learning rate of the epoch's last step
-    seconds      training time since the start, evaluation left out, resumed parts added up
-    peak_memory  MiB: on CUDA the most that tensors held, on a CPU the most that the process held
-    steps        optimizer steps done
-    compile_seconds   what torch.compile took before the first step; not in `seconds`
-    stopped      "epochs", "target", "callback" or "interrupted"
-    reached      the epoch (counted from 1) at which `monitor` first met the target, or None
+    Attributes
+    ----------
+    loss
+        Mean of the training loss over the epoch's batches, each taken before its update.
+    metrics
+        Name -> values after the epoch (NaN where ``eval_every`` skipped it); ``val_`` marks held-out data.
+    nfe_forward, nfe_backward
+        Function evaluations a step, mean over the epoch; 0 for models that count none.
+    grad_norm
+        Euclidean norm of the gradient at the epoch's last step, before clipping: at every epoch, or, in runs of more
+        than 100, at some 100 of them and NaN between.
+    lr
+        Learning rate of the epoch's last step.
+    seconds
+        Training time since the start, evaluation left out, resumed parts added up.
+    peak_memory
+        MiB: on CUDA the most that tensors held, on a CPU the most that the process held.
+    steps
+        Optimizer steps done.
+    compile_seconds
+        What torch.compile took before the first step; not in ``seconds``.
+    stopped
+        "epochs", "target", "callback" or "interrupted".
+    reached
+        The epoch (counted from 1) at which ``monitor`` first met the target, or None.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -58,9 +71,9 @@ class History:
 class SeedHistory:
     """Many runs at once; arrays are (seeds, epochs), NaN after the epoch at which a seed met its target.
 
-    Fields as in `History`; `lr` and `seconds` are (epochs,), shared by all seeds; `reached` is (seeds,), NaN where
-    the target was not met; `diverged` is (seeds,), true where the loss stopped being finite. `history[i]` is the
-    `History` of seed i.
+    Fields are those of ``History``, but: ``lr`` and ``seconds`` are (epochs,), shared by all seeds; ``reached`` is
+    (seeds,), NaN where the target was not met; ``diverged`` is (seeds,), true where the loss stopped being finite.
+    ``history[i]`` is the ``History`` of seed i.
     """
 
     seeds: list[int]

@@ -48,32 +48,54 @@ def fit(
     progress: bool | str = "auto",
     fabric=None,
 ) -> History:
-    """Train `model` in place; return its `History`.
+    """Train ``model`` in place; return its ``History``.
 
-    data         (x, y) tensors, which stay on the device, or a loader: anything with a length that yields (x, y)
-    loss         "mse", "smooth_l1", "cross_entropy", "bce" (logits), or a function (prediction, y) -> scalar
-    seed         of the data order, the augmentation and, inside the call, of torch's random state (dropout)
-    optimizer    "sgd", "adam", "adamw", "rmsprop", "lbfgs", "lm" (Levenberg–Marquardt: loss "mse", full batch),
-                 a function params -> Optimizer, or an Optimizer; options: further arguments of the named ones
-    schedule     a name ("constant", "cosine", "triangle"), a function share of training -> factor on lr, taken at
-                 every step, or a torch LRScheduler on the optimizer given, stepped every epoch
-    batch_size   None for full batch (tensors); drop_last leaves out an incomplete last batch
-    augment      function (x, generator) -> x on a batch already on the device, such as `Augmentation`
-    penalty      function of the model, added to the loss
-    clip         largest norm of the gradient
-    metrics      "accuracy", a list of names, or name -> function(prediction, y); measured every `eval_every` epochs
-                 on `validation` (data like `data`; called val_<name>, with val_loss), else on the training data
-    target       stop at the first epoch whose `monitor` is at most the target; at least, for an accuracy
-    callback     called as callback(model, history) after each epoch; returning True stops
-    checkpoint   file to save to (every `save_seconds` at an epoch's end, and at the end) and to resume from if it is
-                 there; the run goes on bit for bit as if never stopped (CPU). Ctrl-C saves and returns what there is
-    device, precision, compile   "auto": CUDA with bfloat16 autocast and torch.compile (CUDA graphs) if there is one,
-                 else the CPU in float32, eager
-    progress     "auto": a bar in a terminal only; True: a bar in notebooks and lines in log files too; False
-    fabric       a lightning Fabric, already launched: several processes share every batch (`train.scale`)
+    Parameters
+    ----------
+    model, data
+        A module, and (x, y) tensors, which stay on the device, or a loader: anything with a length that yields (x, y).
+    loss
+        "mse", "smooth_l1", "cross_entropy", "bce" (logits), or a function (prediction, y) -> scalar.
+    seed
+        Of the data order, the augmentation and, inside the call, of torch's random state (dropout).
+    optimizer, lr, options
+        "sgd", "adam", "adamw", "rmsprop", "lbfgs", "lm" (Levenberg-Marquardt: loss "mse", full batch), a function
+        params -> Optimizer, or an Optimizer; the rate and further arguments of the named ones.
+    schedule
+        "constant", "cosine", "triangle", a function share of training done -> factor on lr, taken at every step, or a
+        torch LRScheduler on the optimizer given, stepped every epoch.
+    batch_size, drop_last
+        None for full batch (tensors); whether to leave out an incomplete last batch.
+    augment
+        Function (x, generator) -> x on a batch already on the device, such as ``Augmentation``.
+    penalty, clip
+        Function of the model, added to the loss; largest norm of the gradient.
+    metrics, validation, eval_every
+        "accuracy", a list of names, or name -> function(prediction, y); measured every ``eval_every`` epochs on
+        ``validation`` (data like ``data``; called val_<name>, with val_loss), else on the training data.
+    target, monitor
+        Stop at the first epoch whose ``monitor`` is at most the target; at least, for an accuracy.
+    callback
+        Called as callback(model, history) after each epoch; returning True stops.
+    checkpoint, save_seconds
+        File to save to (at the end of an epoch when so many seconds have passed, and at the end) and to resume from if
+        it is there: the run goes on bit for bit as if never stopped (CPU). Ctrl-C saves and returns what there is.
+    device, precision, compile
+        "auto": CUDA with bfloat16 autocast and torch.compile (CUDA graphs) if there is one, else the CPU in float32,
+        eager. Give drop_last=True where steps are compiled: each shape of batch is compiled apart.
+    progress
+        "auto": a bar in a terminal only; True: a bar in notebooks and lines in log files too; False.
+    fabric
+        A lightning Fabric, already launched: several processes share every batch (``course_lib.train.scale``).
 
-    Raises NonFiniteLoss (step, lr, last good checkpoint), CheckpointError, and ValueError for arguments that make no
-    sense; a checkpoint that cannot be written is found before the first step.
+    Raises
+    ------
+    NonFiniteLoss
+        With step, learning rate and last good checkpoint.
+    CheckpointError
+        A checkpoint is damaged or another run's, or cannot be written, which is found before the first step.
+    ValueError, TypeError
+        Arguments that make no sense, by name.
     """
     run = runtime(model, device=fabric.device if fabric else device, precision=precision, compile=compile)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)

@@ -48,25 +48,49 @@ def fit_seeds(
     device: str | torch.device = "cpu",
     trace: bool | str = "auto",
 ) -> SeedFit:
-    """Train `make_model(seed)` for every seed, all in one batched model; the same per seed as `fit` alone.
+    """Train ``make_model(seed)`` for every seed, all in one batched model; the same per seed as ``fit`` alone.
 
-    make_model   called as make_model(seed) with torch's random state set to the seed; all models alike but for values
-    data         (x, y), shared by the seeds, or a function seed -> (x, y) where each seed has its own (equal shapes)
-    loss         "mse", "smooth_l1", "cross_entropy", "bce" (logits), or a function (prediction, y) -> scalar
-    optimizer    "sgd", "adam", "adamw", "rmsprop" or a function params -> Optimizer that acts on each number alone
-    options      further arguments of the optimizer, e.g. {"momentum": 0.9}
-    schedule     a name ("constant", "cosine", "triangle") or a function share of training -> factor
-    batch_size   None for full batch; else each seed draws its own order, as `fit(seed=...)` does
-    penalty      function of the model, added to the loss (weight smoothness, decay, ...)
-    clip         largest norm of a seed's gradient
-    metrics      "accuracy", a list of names, or name -> function(prediction, y); measured after an epoch on
-                 `validation` (then called val_<name>, with val_loss) or, without one, on the training data
-    target       a seed stops at the first epoch whose `monitor` ("loss" or a metric's name) is at most the target, at
-                 least for an accuracy; its weights are those of that moment and its later history is NaN
-    on_nonfinite "raise" NonFiniteLoss, or "record": keep the other seeds going and mark the seed in history.diverged
-    trace        True: run the step as a trace of itself, twice as fast (see `train.traced`); "auto": in long runs
+    Parameters
+    ----------
+    make_model
+        Called as make_model(seed) with torch's random state set to the seed; all models alike but for values.
+    data
+        (x, y), shared by the seeds, or a function seed -> (x, y) where each seed has its own (equal shapes).
+    loss, penalty
+        "mse", "smooth_l1", "cross_entropy", "bce" (logits), or a function (prediction, y) -> scalar; a function of the
+        model, added to it (weight smoothness, decay, ...).
+    optimizer, lr, options
+        "sgd", "adam", "adamw", "rmsprop" or a function params -> Optimizer that acts on each number alone; its rate;
+        further arguments, such as {"momentum": 0.9}.
+    schedule
+        "constant", "cosine", "triangle" or a function share of training done -> factor on lr.
+    batch_size
+        None for full batch; else each seed draws its own order, as ``fit(seed=...)`` does.
+    clip
+        Largest norm of a seed's gradient.
+    metrics, validation, eval_every
+        As in ``fit``.
+    target, monitor
+        A seed stops at the first epoch whose ``monitor`` ("loss" or a metric's name) is at most the target, at least
+        for an accuracy; its weights are those of that moment and its later history is NaN.
+    on_nonfinite
+        "raise" NonFiniteLoss, or "record": keep the other seeds going and mark the seed in history.diverged.
+    device
+        The CPU unless given: small models are fastest there.
+    trace
+        True: run the step as a trace of itself, twice as fast (``course_lib.train.traced``); "auto": in long runs.
 
-    Returns SeedFit(history, models). Raises ValueError for models that cannot be stacked (batch norm, unequal shapes).
+    Returns
+    -------
+    SeedFit
+        history, a ``SeedHistory``, and models, one trained module a seed.
+
+    Raises
+    ------
+    ValueError
+        For models that cannot be stacked (batch norm, unequal shapes) and arguments that make no sense.
+    NonFiniteLoss
+        With the seeds it happened to.
     """
     seeds = [int(s) for s in seeds]
     if not seeds:
