@@ -80,11 +80,11 @@ def ratios(jobs: dict[str, Callable[[], None]], repeats: int) -> dict[str, float
 def overhead(repeats: int) -> dict[str, float]:
     """Time of `fit` over that of the loop by hand, by problem."""
     split = digits(seed=0)
-    x, y = torch.linspace(-1, 1, POINTS)[:, None], torch.sin(3 * torch.linspace(-1, 1, POINTS))[:, None]
+    x, y = torch.linspace(-1, 1, 512)[:, None], torch.sin(3 * torch.linspace(-1, 1, 512))[:, None]
     problems = {
         "conv net on digits, batch 64": (conv, split.x, split.y, nn.functional.cross_entropy, 2, 64),
-        "residual net, batch 32": (lambda: Residual(1, 1), x, y, nn.functional.mse_loss, 60, 32),
-        f"residual net, full batch of {POINTS}": (lambda: Residual(1, 1), x, y, nn.functional.mse_loss, 300, None),
+        "residual net, batch 32": (lambda: Residual(1, 1), x, y, nn.functional.mse_loss, 20, 32),
+        "residual net, full batch of 512": (lambda: Residual(1, 1), x, y, nn.functional.mse_loss, 300, None),
     }
     result = {}
     for name, (make, x, y, loss, epochs, batch) in problems.items():
