@@ -233,3 +233,10 @@ def test_seeds_of_an_implicit_recipe_can_be_added_later(tmp_path):
         record = execute(chosen, config, Setup(seeds=seeds, small=True, out=str(tmp_path)))
     alone = execute(chosen, config, Setup(seeds=(1,), small=True))
     assert record.seeds == [0, 1] and record.runs[1].final == pytest.approx(alone.runs[0].final)
+
+
+def test_data_that_are_not_the_published_files_are_never_called_so():
+    assert Setup().name_of("CIFAR-10") == "CIFAR-10"
+    assert Setup(data_name="CIFAR-10").name_of("CIFAR-10") == "CIFAR-10"
+    assert Setup(verify=False).name_of("CIFAR-10") == "CIFAR-10, altered copy"
+    assert Setup(verify=False, data_name="CIFAR-10, JPEG copy").name_of("CIFAR-10") == "CIFAR-10, JPEG copy"

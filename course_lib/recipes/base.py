@@ -30,6 +30,7 @@ class Setup:
     seeds: tuple[int, ...] = (0,)
     folder: str | None = None  # of the data
     verify: bool = True
+    data_name: str | None = None  # what the record calls data that are not the published files
     out: str | None = None  # folder for the record and the checkpoints; None keeps nothing
     small: bool = False
     preset: str = "published"
@@ -38,6 +39,10 @@ class Setup:
     compile: bool | str = "auto"
     progress: bool | str = "auto"
     fabric: Any = None
+
+    def name_of(self, published: str) -> str:
+        """The name of a data set in the record: the published one for verified files alone."""
+        return published if self.verify else self.data_name or f"{published}, altered copy"
 
     @property
     def leader(self) -> bool:

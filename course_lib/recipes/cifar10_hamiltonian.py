@@ -78,7 +78,7 @@ def load(config: Config, setup: Setup) -> ImageData:
         return enlarged_digits(16, 3, n=1024, n_test=256)
     if config.dataset != "cifar10":
         raise ValueError(f"dataset={config.dataset!r} is unknown: give cifar10 or digits")
-    return cifar10(setup.folder, verify=setup.verify, name="CIFAR-10" if setup.verify else "CIFAR-10, altered copy")
+    return cifar10(setup.folder, verify=setup.verify, name=setup.name_of("CIFAR-10"))
 
 
 def normalise(data: ImageData) -> tuple[Tensor, Tensor]:

@@ -84,6 +84,7 @@ def parser(chosen) -> argparse.ArgumentParser:
     options.add_argument("--preset", default="published", choices=["published", *chosen.presets])
     options.add_argument("--data", dest="folder", metavar="FOLDER", help="folder of the data (or COURSE_DATA)")
     options.add_argument("--no-verify", dest="verify", action="store_false", help="take files whose checksum differs")
+    options.add_argument("--data-name", metavar="NAME", help='with --no-verify, e.g. "CIFAR-10, JPEG copy"')
     options.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     options.add_argument("--out", type=Path, metavar="FOLDER", help="for the record and checkpoints; resumes from them")
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")

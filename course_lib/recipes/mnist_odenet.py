@@ -49,7 +49,7 @@ def load(config: Config, setup: Setup) -> ImageData:
         return enlarged_digits(16, 1, n=768, n_test=256)
     if config.dataset != "mnist":
         raise ValueError(f"dataset={config.dataset!r} is unknown: give mnist or digits")
-    return mnist(setup.folder, verify=setup.verify, name="MNIST" if setup.verify else "MNIST, altered copy")
+    return mnist(setup.folder, verify=setup.verify, name=setup.name_of("MNIST"))
 
 
 def inputs(data: ImageData, config: Config) -> tuple[Tensor, Tensor]:
