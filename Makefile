@@ -27,7 +27,7 @@ $(READY): constraints.txt pyproject.toml
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@# torch first and alone: what comes later then takes this one and fetches no other.
 	@$(PIP) $(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) torch
-	@$(PIP) --editable '.[book,test]'
+	@$(PIP) --editable '.[book,test,scale]'
 	@touch $(READY)
 
 book: $(READY) ## execute the pages and build the book into _build/html
