@@ -1,14 +1,20 @@
-"""Trajectories to data: forward sensitivities through torchdiffeq, and Levenberg–Marquardt least squares."""
+"""Trajectories to data: shooting and rollouts for neural fields, sensitivities and least squares for parameters."""
 
+from .horizon import full_rollout, growing_horizon
 from .least_squares import Fit, levenberg_marquardt, multi_start, trajectory_residuals
 from .sensitivities import SolveError, integrate, sensitivities
+from .shooting import TrajectoryFit, multiple_shooting
 
 __all__ = [
     "Fit",
     "SolveError",
+    "TrajectoryFit",
+    "full_rollout",
+    "growing_horizon",
     "integrate",
     "levenberg_marquardt",
     "multi_start",
+    "multiple_shooting",
     "sensitivities",
     "trajectory_residuals",
 ]
