@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from pathlib import Path
+
 import nbformat
 import pytest
 
 from course_lib.authoring import exercises, masters
 
+ROOT = Path(__file__).resolve().parents[1]
 HEAD = """---
 jupytext: {text_representation: {extension: .md, format_name: myst}}
 kernelspec: {display_name: Python 3, language: python, name: python3}
@@ -94,6 +99,31 @@ def test_both_carry_the_same_nbgrader_marks(root):
         assert marks["twice"]["solution"] and not marks["twice"]["grade"] and not marks["twice"]["locked"]
         assert marks["twice-check"]["grade"] and marks["twice-check"]["locked"]
         assert marks["twice-check"]["points"] == 2
+
+
+def test_the_checksums_are_of_what_stands_in_the_cell(root):
+    master = masters.read(root / "solutions" / "tiny.md")
+    for student in (False, True):
+        cells = {cell.id: cell for cell in masters.notebook(master, student=student).cells}
+        for name, tail in (("twice", "codeFalseTrueFalsetwice"), ("twice-check", "codeTrueFalseTruetwice-check2.0")):
+            expected = hashlib.md5((cells[name].source + tail).encode()).hexdigest()
+            assert cells[name].metadata.nbgrader.checksum == expected
+        assert ("editable" in cells["twice-check"].metadata) is student
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "solutions").glob("*.md")), ids=lambda path: path.stem)
+def test_the_opening_says_the_minutes_and_marks_of_the_exercises(path):
+    """The table that the author types, and the marks of the score, are those of the cells."""
+    master = masters.read(path)
+    row = r"^\| \d+ \| `([^`]+)` \| [^|]+ \| (\d+) \| (\d+) \|$"
+    rows = re.findall(row, master.cells[0].source, flags=re.MULTILINE)
+    assert rows == [(ex.id, str(ex.minutes), str(ex.points)) for ex in master.exercises.values()]
+    score = next(cell.source for cell in master.cells if "checks.Score(" in cell.source)
+    assert "checks.environment()" in score, "the first cell checks the environment"
+    marks = {name: int(points) for name, points in re.findall(r'"([^"]+)": (\d+)', score)}
+    assert marks == {ex.id: ex.points for ex in master.exercises.values()}
+    assert "score.summary()" in [cell for cell in master.cells if cell.cell_type == "code"][-1].source
+    assert f"{sum(marks.values())} marks" in master.cells[0].source
 
 
 def test_writing_twice_gives_the_same_bytes_and_no_drift(root):

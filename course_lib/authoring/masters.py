@@ -13,7 +13,7 @@ student's, with ``raise NotImplementedError`` in each blank. Code cells say what
 ``tags: [instructor]``
     any cell kept from students.
 
-The markers are nbgrader's, and so is the metadata that the notebooks carry.
+The markers are nbgrader's, and so is the metadata that the notebooks carry (``grading``).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbformat import NotebookNode
+
+from . import grading
 
 BEGIN_SOLUTION, END_SOLUTION = "### BEGIN SOLUTION", "### END SOLUTION"
 BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
@@ -116,17 +118,6 @@ def replace_between(source: str, begin: str, end: str, with_line: str | None) ->
     return re.sub(pattern, replacement, source, flags=re.MULTILINE | re.DOTALL).rstrip("\n")
 
 
-def nbgrader(cell: NotebookNode) -> dict:
-    """The nbgrader metadata of a blank or a check (schema 3), or nothing for any other cell."""
-    common = {"schema_version": 3, "task": False}
-    if "exercise" in cell.metadata:
-        return common | {"grade_id": cell.metadata["exercise"], "grade": False, "solution": True, "locked": False}
-    if "check" in cell.metadata:
-        name, points = f"{cell.metadata['check']}-check", int(cell.metadata["points"])
-        return common | {"grade_id": name, "grade": True, "solution": False, "locked": True, "points": points}
-    return {}
-
-
 def notebook(master: Master, *, student: bool) -> NotebookNode:
     """The unexecuted instructor's or student's notebook of a master; the same master gives the same bytes."""
     nb = nbformat.v4.new_notebook(metadata=KERNEL)
@@ -135,13 +126,13 @@ def notebook(master: Master, *, student: bool) -> NotebookNode:
         if student and "instructor" in tags:
             continue
         source, metadata = cell.source, {"tags": list(tags)} if tags else {}
-        if marks := nbgrader(cell):
-            metadata["nbgrader"] = marks
         if student and "exercise" in cell.metadata:
             line = f'raise NotImplementedError("{cell.metadata["exercise"]}: put your answer here")'
             source = replace_between(source, BEGIN_SOLUTION, END_SOLUTION, line)
         if student:
             source = replace_between(source, BEGIN_HIDDEN, END_HIDDEN, None)
+        metadata |= grading.metadata(cell, source, student=student)
         new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
-        nb.cells.append(new(source, metadata=metadata, id=marks.get("grade_id", f"cell-{k:02d}")))
+        name = metadata.get("nbgrader", {}).get("grade_id", f"cell-{k:02d}")
+        nb.cells.append(new(source, metadata=metadata, id=name))
     return nb
