@@ -13,13 +13,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torchdiffeq import odeint
 
+from course_lib.integrators.errors import SolveError
 from course_lib.integrators.explicit import Field
 
 Model = Callable[[Tensor], tuple[Field, Tensor]]
-
-
-class SolveError(RuntimeError):
-    """The solver gave up, or left the numbers: for these parameters there is no solution to compare with data."""
 
 
 def integrate(

@@ -1,15 +1,19 @@
 """One-step methods for x' = f(t, x), each a plain function with its order, and ``solve`` to repeat them.
 
 ``METHODS`` are explicit, ``IMPLICIT`` solve an equation in each step, ``PARTITIONED`` need a field of two halves;
-``solve`` knows them all by name.
+``solve`` knows them all by name, and ``dopri5``, which chooses its own steps.
 """
 
+from .dopri5 import Solution, Step, dopri5
+from .errors import SolveError
 from .explicit import METHODS, Method, euler, heun, midpoint, rk4
 from .implicit import IMPLICIT, NewtonFailed, backward_euler, trapezoid
 from .partitioned import PARTITIONED, Partitioned, leapfrog, symplectic_euler, verlet
 from .solve import solve
+from .step_control import error_ratio, next_step, rms
 
 __all__ = [
-    "IMPLICIT", "METHODS", "PARTITIONED", "Method", "NewtonFailed", "Partitioned", "backward_euler", "euler", "heun",
-    "leapfrog", "midpoint", "rk4", "solve", "symplectic_euler", "trapezoid", "verlet",
+    "IMPLICIT", "METHODS", "PARTITIONED", "Method", "NewtonFailed", "Partitioned", "Solution", "SolveError", "Step",
+    "backward_euler", "dopri5", "error_ratio", "euler", "heun", "leapfrog", "midpoint", "next_step", "rk4", "rms",
+    "solve", "symplectic_euler", "trapezoid", "verlet",
 ]

@@ -1,0 +1,46 @@
+"""Checks of what every solver is given: the initial state and the times. Each error is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch._C import _functorch  # torch has no public way to ask whether vmap holds a tensor
+
+
+def is_batched(x: Tensor) -> bool:
+    """Whether x stands for many tensors at once, under ``torch.func.vmap``: then it has no single value to ask for."""
+    while _functorch.is_functorch_wrapped_tensor(x):
+        if _functorch.is_batchedtensor(x):
+            return True
+        x = _functorch.get_unwrapped(x)
+    return False
+
+
+def check_state(x0: Tensor) -> Tensor:
+    """Return x0 as it is if a solver can work on it: a floating-point tensor with finite entries."""
+    if not isinstance(x0, Tensor):
+        raise TypeError(f"x0: expected a torch tensor, got {type(x0).__name__}; wrap it in torch.tensor(...).")
+    if not x0.is_floating_point():
+        raise TypeError(f"x0: dtype {x0.dtype} cannot hold a step of size h; use x0.float() or x0.double().")
+    if not is_batched(x0) and not torch.isfinite(x0).all():
+        raise ValueError("x0: has NaN or infinite entries; check what computes the initial state.")
+    return x0
+
+
+def check_times(t: Tensor | Sequence[float], x0: Tensor) -> Tensor:
+    """Return t as a 1-D tensor like x0, strictly increasing or strictly decreasing, of length at least 2."""
+    if not isinstance(t, Tensor):
+        t = torch.tensor(t, dtype=x0.dtype, device=x0.device)
+    t = t.to(device=x0.device)
+    if t.ndim != 1 or len(t) < 2:
+        raise ValueError(f"t: expected a 1-D tensor of at least two times, got shape {tuple(t.shape)}.")
+    if not torch.isfinite(t).all():
+        raise ValueError("t: has NaN or infinite entries; every time must be a finite number.")
+    # Times keep their own precision until here: in float32, close times can coincide.
+    t = t.to(dtype=x0.dtype)
+    gaps = t.diff()
+    if not ((gaps > 0).all() or (gaps < 0).all()):
+        raise ValueError(f"t: not strictly monotone in {x0.dtype}; sort the times and remove repeated ones.")
+    return t
