@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .errors import SolveError
 from .explicit import Field
-from .inputs import check_state, check_times, is_batched
+from .inputs import check_state, check_times, is_batched, numbers
 from .step_control import Norm, error_ratio, first_step, next_step, rms
 
 C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)  # times of the stages 2 to 7, in units of h
@@ -165,7 +165,7 @@ def plain_times(t: Tensor | Sequence[float], x0: Tensor) -> list[float]:
     """The times as floats: the loop compares and adds them, which floats do a hundred times faster than tensors."""
     if isinstance(t, Tensor) and t.requires_grad:
         raise ValueError("t: needs a gradient, which dopri5 does not give; use a fixed-step method or t.detach().")
-    return check_times(t, x0).tolist()
+    return numbers(check_times(t, x0))
 
 
 def check_slope(slope: Tensor, x: Tensor, t: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -36,11 +38,17 @@ def check_times(t: Tensor | Sequence[float], x0: Tensor) -> Tensor:
     t = t.to(device=x0.device)
     if t.ndim != 1 or len(t) < 2:
         raise ValueError(f"t: expected a 1-D tensor of at least two times, got shape {tuple(t.shape)}.")
-    if not torch.isfinite(t).all():
+    values = numbers(t)
+    if not all(map(math.isfinite, values)):
         raise ValueError("t: has NaN or infinite entries; every time must be a finite number.")
     # Times keep their own precision until here: in float32, close times can coincide.
     t = t.to(dtype=x0.dtype)
-    gaps = t.diff()
-    if not ((gaps > 0).all() or (gaps < 0).all()):
+    values = numbers(t)
+    if not (all(map(operator.lt, values, values[1:])) or all(map(operator.gt, values, values[1:]))):
         raise ValueError(f"t: not strictly monotone in {x0.dtype}; sort the times and remove repeated ones.")
     return t
+
+
+def numbers(t: Tensor) -> list[float]:
+    """The entries of t, whatever torch.func wraps it in: checks of floats can be traced, those of tensors cannot."""
+    return torch.func.debug_unwrap(t, recurse=True).tolist()

@@ -1,0 +1,56 @@
+"""``MLPField``: a small dense net as the field of x' = f(t, x)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh, "softplus": nn.Softplus, "elu": nn.ELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "relu": nn.ReLU,
+}
+
+
+class MLPField(nn.Module):
+    """f(t, x) = W_D s(... s(W_0 x + b_0) ...) + b_D on the last axis of x, shape (..., dim), with activation s.
+
+    Parameters
+    ----------
+    dim
+        Size of the state.
+    hidden
+        Units of a hidden layer.
+    depth
+        Hidden layers, at least 1; ``MLPField(2, 50, depth=1)`` is the 2-50-2 net.
+    activation
+        "tanh", "softplus", "elu", "silu", "sigmoid"; or "relu", whose kinks cost an adaptive solver many steps.
+    time
+        Whether t is one more input of the first layer. Without it the field is autonomous, and t is ignored.
+    seed
+        Seed of the weights; None: torch's own random state.
+    dtype
+        Of the weights; torch's default unless given.
+    """
+
+    def __init__(self, dim: int, hidden: int, *, depth: int = 2, activation: str = "tanh", time: bool = False,
+                 seed: int | None = None, dtype: torch.dtype | None = None):
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation: {activation!r} is unknown; choose one of {', '.join(ACTIVATIONS)}.")
+        if depth < 1:
+            raise ValueError(f"depth: expected at least one hidden layer, got {depth!r}.")
+        self.dim, self.time = dim, time
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            layers: list[nn.Module] = []
+            for k in range(depth):
+                layers += [nn.Linear(hidden if k else dim + time, hidden, dtype=dtype), ACTIVATIONS[activation]()]
+            self.net = nn.Sequential(*layers, nn.Linear(hidden, dim, dtype=dtype))
+
+    def forward(self, t: Tensor | float, x: Tensor) -> Tensor:
+        if x.shape[-1:] != (self.dim,):
+            raise ValueError(f"x: expected shape (..., {self.dim}), got {tuple(x.shape)}.")
+        if self.time:
+            t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+            x = torch.cat((x, t.expand(*x.shape[:-1], 1)), dim=-1)
+        return self.net(x)
