@@ -4,7 +4,7 @@
 
 Both libraries solve y = c + aF(y) for the same skew field. torchdeq uses its exact implicit gradient (ift=True) with
 each of its solvers and each tolerance of a list; counted is the fastest whose value and gradient are right to 1e-5 of
-a float64 reference, and the same holds for ours. Times are medians of five rounds in which all candidates take turns.
+a float64 reference, and the same holds for ours. Times are medians of 15 rounds in which all candidates take turns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from course_lib.implicit import SOLVERS, ConvergenceError, Equation, SkewField, ThetaLayer
 
-BATCH, ROUNDS, CALLS, ERROR = 256, 5, 4, 1e-5
+BATCH, ROUNDS, CALLS, ERROR = 256, 15, 4, 1e-5
 TOLERANCES = (1e-4, 1e-5, 1e-6)
 PEERS = ("fixed_point_iter", "anderson", "broyden")
 Call = Callable[[Tensor], Tensor]

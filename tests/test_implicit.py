@@ -314,3 +314,15 @@ def test_the_last_solution_is_where_the_next_solve_starts():
     assert layer.report.iterations == 0
     layer(draw(5, 4))  # another shape starts from x
     assert layer.report.iterations > 0
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "identity"])
+@pytest.mark.parametrize("runs", [None, 3])
+def test_the_closed_form_products_of_a_skew_field_are_autograds(activation, runs):
+    F = SkewField(5, activation=activation, runs=runs, generator=torch.Generator().manual_seed(3), dtype=REAL)
+    lead = () if runs is None else (runs,)
+    y, v = torch.randn(2, *lead, 7, 5, generator=torch.Generator().manual_seed(4), dtype=REAL)
+    y.requires_grad_()
+    expected = torch.autograd.grad(F(y), y, v)[0]
+    torch.testing.assert_close(F.vjp(y.detach())(v), expected)
+    torch.testing.assert_close((F.jacobian(y).mT @ v.unsqueeze(-1)).squeeze(-1), expected)

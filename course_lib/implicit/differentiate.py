@@ -56,7 +56,8 @@ class Problem:
 
     call: Callable[[Sequence[Tensor], Tensor], Tensor]
     functional: Callable[[Sequence[Tensor], Tensor], Tensor] | None
-    jacobian: Callable[[Tensor], Tensor] | None
+    jacobian: Callable[[Tensor, Tensor], Tensor] | None
+    vjp: Callable[[Tensor, Tensor], Callable] | None
     settings: Settings
     sample_axes: int
     needs_graph: bool
@@ -64,7 +65,8 @@ class Problem:
     graph: tuple[Tensor, Tensor] | None = None
 
     def equation(self, c: Tensor, a: Tensor, tensors: Sequence[Tensor]) -> Equation:
-        return Equation(lambda y: self.call(tensors, y), c, a, sample_axes=self.sample_axes, jacobian=self.jacobian)
+        return Equation(lambda y: self.call(tensors, y), c, a, sample_axes=self.sample_axes,
+                        jacobian=self.jacobian, vjp=self.vjp)
 
     def adjoint(self, equation: Equation, g: Tensor) -> Tensor:
         """u = (I - aJ)⁻ᵀ g at the solution, to the forward tolerance; raises or warns if it does not converge."""
@@ -74,12 +76,10 @@ class Problem:
         if s.backward == "auto" and self.jacobian is not None and equation.width <= SMALL:
             how = "dense"
         if how == "dense":
-            A = equation.matrix(y.detach())
+            A = equation.matrix(y.detach(), Fy.detach())
             rhs = g.flatten(self.sample_axes).unsqueeze(-1)
             u = torch.linalg.solve_ex(A.mT, rhs)[0].view(g.shape)
-            size = equation.norm(g)
-            finite = torch.isfinite(equation.norm(u))
-            result = (u, 1, torch.where(finite, torch.zeros_like(size), torch.inf))
+            result = (u, 1, 0 * equation.norm(u))  # NaN where the matrix was singular
         elif how == "neumann":
             result = neumann(equation.transposed(y, Fy), g, tol=report.tol, max_iter=500, sample_axes=self.sample_axes)
         else:
@@ -143,7 +143,8 @@ class ImplicitState(torch.autograd.Function):
 
         # What requires a gradient is known of the tensors themselves alone, not of vmap's wrappers around them.
         needs = torch.is_grad_enabled() and any(t.requires_grad for t in (c, a, *tensors))
-        mapped = Problem(functional, functional, None, problem.settings, problem.sample_axes + 1, needs, problem.record)
+        axes = problem.sample_axes + 1
+        mapped = Problem(functional, functional, None, None, problem.settings, axes, needs, problem.record)
         states = [front(t, d).contiguous() for t, d in ((c, in_dims[1]), (guess, in_dims[3]))]
         return ImplicitState.apply(mapped, states[0], a, states[1], *tensors), 0
 
@@ -166,6 +167,7 @@ def implicit_state(F: nn.Module, c: Tensor, a: Tensor, guess: Tensor, *, setting
     if gradient != "exact":
         held, scale = tuple(t.detach() for t in tensors), a.detach()
     needs = torch.is_grad_enabled() and any(t.requires_grad for t in (right, scale, *held))
-    problem = Problem(lambda ts, y: F(y), functional, getattr(F, "jacobian", None), settings, sample_axes, needs)
+    problem = Problem(lambda ts, y: F(y), functional, getattr(F, "jacobian", None), getattr(F, "vjp", None),
+                      settings, sample_axes, needs)
     y = ImplicitState.apply(problem, right, scale, guess, *held)
     return (c + a * F(y.detach()) if gradient == "phantom" else y), problem.record

@@ -15,19 +15,28 @@ class Equation:
     c            right-hand side, of the states' shape
     a            a 0-d tensor, or one that broadcasts against c (θh of the layer)
     sample_axes  leading axes that count samples: 1 for (batch, ...), 2 for (runs, batch, ...)
-    jacobian     y -> dF/dy, shape (samples..., n, n), where F knows it in closed form; else autograd finds it
+    jacobian     (y, F(y)) -> dF/dy, shape (samples..., n, n), where F knows it in closed form; else autograd finds it
+    vjp          (y, F(y)) -> (v -> (dF/dy)ᵀ v), where F knows it in closed form; else autograd finds that too
     """
 
     def __init__(self, F: Callable[[Tensor], Tensor], c: Tensor, a: Tensor, *, sample_axes: int = 1,
-                 jacobian: Callable[[Tensor], Tensor] | None = None):
-        self.F, self.c, self.a, self.sample_axes, self._jacobian = F, c, a, sample_axes, jacobian
+                 jacobian: Callable[[Tensor, Tensor], Tensor] | None = None,
+                 vjp: Callable[[Tensor, Tensor], Callable] | None = None):
+        self.F, self.c, self.a, self.sample_axes, self._jacobian, self._vjp = F, c, a, sample_axes, jacobian, vjp
         self.evaluations = 0
+        self._last: tuple[Tensor, Tensor] | None = None
         self.width = c[(0,) * sample_axes].numel()
 
     def residual(self, y: Tensor) -> Tensor:
         """c + aF(y) - y: zero at the solution, and the step of a fixed-point iteration."""
         self.evaluations += 1
-        return torch.addcmul(self.c, self.a, self.F(y)) - y
+        Fy = self.F(y)
+        self._last = y, Fy
+        return torch.addcmul(self.c, self.a, Fy) - y
+
+    def value(self, y: Tensor) -> Tensor:
+        """F(y), which is at hand if y is where the residual was taken last."""
+        return self._last[1] if self._last is not None and self._last[0] is y else self.F(y)
 
     def norm(self, v: Tensor) -> Tensor:
         """Euclidean norm of every sample, shape (samples...)."""
@@ -37,11 +46,14 @@ class Equation:
         """A number a sample, (samples...), made to broadcast against states."""
         return s.view(*s.shape, *[1] * (self.c.ndim - s.ndim))
 
-    def matrix(self, y: Tensor) -> Tensor:
-        """I - a dF/dy at y, shape (samples..., n, n)."""
+    def matrix(self, y: Tensor, Fy: Tensor | None = None) -> Tensor:
+        """I - a dF/dy at y, shape (samples..., n, n); Fy is F(y), if it is known."""
         n = self.width
         self.evaluations += 1 if self._jacobian else n
-        J = self._jacobian(y) if self._jacobian else autograd_jacobian(self.F, y, self.sample_axes)
+        if self._jacobian:
+            J = self._jacobian(y, self.value(y) if Fy is None else Fy)
+        else:
+            J = autograd_jacobian(self.F, y, self.sample_axes)
         a = self.a if self.a.ndim == 0 else self.a.expand(y.shape).flatten(self.sample_axes).unsqueeze(-1)
         A = J * -a
         A.diagonal(dim1=-2, dim2=-1).add_(1)
@@ -57,10 +69,13 @@ class Equation:
         return times
 
     def transposed(self, y: Tensor, Fy: Tensor) -> Callable[[Tensor], Tensor]:
-        """v -> (a dF/dy)ᵀ v, by reverse differentiation through Fy = F(y), whose graph must be there."""
+        """v -> (a dF/dy)ᵀ v: in closed form, or by reverse differentiation through Fy = F(y) and its graph."""
+        closed = self._vjp(y.detach(), Fy.detach()) if self._vjp else None
 
         def times(v: Tensor) -> Tensor:
             self.evaluations += 1
+            if closed:
+                return closed(self.a * v)
             return torch.autograd.grad(Fy, y, self.a * v, retain_graph=True)[0]
 
         return times

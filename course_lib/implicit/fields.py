@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +44,18 @@ class SkewField(nn.Module):
         s = torch.baddbmm(self.b, y, A) if self.K.ndim == 3 else torch.addmm(self.b, y, A)
         return FUNCTIONS[self.activation](s)
 
-    def jacobian(self, y: Tensor) -> Tensor:
-        """diag(σ'(Ay + b)) A of every sample, shape (samples..., width, width)."""
+    def jacobian(self, y: Tensor, Fy: Tensor | None = None) -> Tensor:
+        """diag(σ'(Ay + b)) A of every sample, shape (samples..., width, width); Fy is F(y), if it is known."""
         with torch.no_grad():
-            slope = SLOPES[self.activation](self.forward(y))
+            slope = SLOPES[self.activation](self.forward(y) if Fy is None else Fy)
             A = self.matrix()
             return slope.unsqueeze(-1) * (A if self.K.ndim == 2 else A.unsqueeze(1))
+
+    def vjp(self, y: Tensor, Fy: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        """v -> Jᵀv at y, shaped like y: Aᵀ diag(σ'(Ay + b)) v, a product of matrices for the whole batch."""
+        with torch.no_grad():
+            slope, A = SLOPES[self.activation](self.forward(y) if Fy is None else Fy), self.matrix()
+        return lambda v: (slope * v) @ A
 
 
 class ConvField(nn.Module):

@@ -67,8 +67,8 @@ class _Reversible(torch.autograd.Function):
                 x, y = x.requires_grad_(), y.detach().requires_grad_()
                 Fx, Fy = F(x), F(y)
             a = torch.as_tensor(half, dtype=y.dtype, device=y.device)
-            problem = Problem(lambda ts, v, F=F: F(v), None, getattr(F, "jacobian", None), net.settings, 1, True,
-                              Record(report), graph=(y, Fy))
+            problem = Problem(lambda ts, v, F=F: F(v), None, getattr(F, "jacobian", None), getattr(F, "vjp", None),
+                              net.settings, 1, True, Record(report), graph=(y, Fy))
             u = problem.adjoint(problem.equation(y, a, ()), g)
             # allow_unused: a field may be constant in its state, or have parameters that it does not use.
             above = torch.autograd.grad(Fy, weights, half * u, allow_unused=True) if weights else ()

@@ -25,7 +25,9 @@ class ThetaLayer(nn.Module):
     ----------
     F
         A module from states to states of the same shape, (samples..., state...), each sample for itself; dense or
-        convolutional. Where it has a method ``jacobian(y)`` of shape (samples..., n, n), Newton's method uses it.
+        convolutional. Where it has a method ``jacobian(y, Fy)``, with Fy = F(y), of shape (samples..., n, n),
+        Newton's method uses it, and where it has ``vjp(y, Fy)``, a function v -> (dF/dy)ᵀ v, the matrix-free
+        backward solvers use that.
     h
         Step size.
     theta
