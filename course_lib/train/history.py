@@ -71,7 +71,8 @@ class History:
 class SeedHistory:
     """Many runs at once; arrays are (seeds, epochs), NaN after the epoch at which a seed met its target.
 
-    Fields are those of ``History``, but: ``lr`` and ``seconds`` are (epochs,), shared by all seeds; ``reached`` is
+    Fields are those of ``History``, but: ``nfe_forward`` is 0 for models that count none; ``lr`` and ``seconds`` are
+    (epochs,), shared by all seeds; ``reached`` is
     (seeds,), NaN where the target was not met; ``diverged`` is (seeds,), true where the loss stopped being finite.
     ``history[i]`` is the ``History`` of seed i.
     """
@@ -79,6 +80,7 @@ class SeedHistory:
     seeds: list[int]
     loss: np.ndarray
     metrics: dict[str, np.ndarray]
+    nfe_forward: np.ndarray
     grad_norm: np.ndarray
     lr: np.ndarray
     seconds: np.ndarray
@@ -91,12 +93,11 @@ class SeedHistory:
     def __getitem__(self, i: int) -> History:
         reached = None if math.isnan(self.reached[i]) else int(self.reached[i])
         n = self.loss.shape[1] if reached is None else reached
-        zeros = [0.0] * n
         return History(
             loss=self.loss[i, :n].tolist(),
             metrics={name: values[i, :n].tolist() for name, values in self.metrics.items()},
-            nfe_forward=zeros,
-            nfe_backward=list(zeros),
+            nfe_forward=self.nfe_forward[i, :n].tolist(),
+            nfe_backward=[0.0] * n,
             grad_norm=self.grad_norm[i, :n].tolist(),
             lr=self.lr[:n].tolist(),
             seconds=self.seconds[:n].tolist(),

@@ -15,6 +15,7 @@ from .objective import NonFiniteLoss, Objective, choose, met, metric_functions
 from .optim import SCHEDULES, constant, make_optimizer
 from .stacked import Stack
 
+MEASURED = ("loss", "nfe_forward", "grad_norm", "lr", "seconds")
 TRACE_FROM = 400  # steps: fewer do not pay back the third of a second that a trace takes
 
 
@@ -53,7 +54,8 @@ def fit_seeds(
     Parameters
     ----------
     make_model
-        Called as make_model(seed) with torch's random state set to the seed; all models alike but for values.
+        Called as make_model(seed) with torch's random state set to the seed; all models alike but for values. Models
+        with a method ``together`` step their seeds by themselves, as `neural_ode.ODENet` with its adaptive solver does.
     data
         (x, y), shared by the seeds, or a function seed -> (x, y) where each seed has its own (equal shapes).
     loss, penalty
@@ -115,18 +117,19 @@ def fit_seeds(
     if target is not None and monitor != "loss" and monitor not in tests:
         raise ValueError(f"monitor={monitor!r} is not measured: have loss, {', '.join(tests) or 'no metrics'}")
 
-    rows: dict[str, list] = {"loss": [], "grad_norm": [], "lr": [], "seconds": [], **{k: [] for k in tests}}
+    rows: dict[str, list] = {k: [] for k in (*MEASURED, *tests)}
     unmeasured, clock = torch.full((len(seeds),), torch.nan), 0.0
     reached, diverged = unmeasured.clone(), torch.zeros(len(seeds), dtype=torch.bool)
     kept: dict[int, dict[str, Tensor]] = {}
     for epoch in range(epochs):
         start = time.perf_counter()
         order = torch.stack([torch.randperm(n, generator=g) for g in generators]).to(device) if size < n else None
-        total = torch.zeros(len(seeds), device=device)
+        total, evaluations = torch.zeros(len(seeds), device=device), torch.zeros(len(seeds))
         for i in range(per_epoch):
             for group, first in zip(opt.param_groups, initial_lr, strict=True):
                 group["lr"] = first * factor((epoch + i / per_epoch) / epochs)
             total += stack.step(*_batch(x, y, own, None if order is None else order[:, i * size : (i + 1) * size]))
+            evaluations += stack.nfe
             due = i == per_epoch - 1 and norm_is_due(epoch, epochs)
             norms = stack.norms() if due or clip is not None else unmeasured
             if clip is not None:
@@ -141,6 +144,7 @@ def fit_seeds(
             raise NonFiniteLoss(f"the loss of seed {which}", step=(epoch + 1) * per_epoch, lr=lr_now)
         diverged |= bad
         now = {"loss": mean, "grad_norm": norms.cpu(), "lr": opt.param_groups[0]["lr"], "seconds": clock}
+        now["nfe_forward"] = evaluations / per_epoch
         measured = (epoch + 1) % eval_every == 0 or epoch + 1 == epochs
         for name, test in tests.items():
             batched = not held and bool(own)
@@ -161,7 +165,7 @@ def fit_seeds(
         metrics={k: table[k] for k in tests},
         reached=reached.numpy(),
         diverged=diverged.numpy(),
-        **{k: table[k] for k in ("loss", "grad_norm", "lr", "seconds")},
+        **{k: table[k] for k in MEASURED},
     )
     return SeedFit(history, stack.unstack(kept))
 

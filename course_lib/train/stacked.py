@@ -18,7 +18,11 @@ class Stack:
 
     batched says whether x and y of a training batch carry a seed axis. step(x, y) sets the gradients and returns the
     losses, (seeds,): through `vmap`, or, where `traced`, through a trace of it, which pays from some hundred steps on.
-    Raises ValueError for models with batch norm, or that differ in more than values.
+
+    What `vmap` cannot map, as a solver whose steps depend on the state, a model may do for all seeds by itself: its
+    method ``together(params, buffers, x)`` takes x (seeds, batch, ...) and returns the predictions and, (seeds,), the
+    evaluations of its field, which `nfe` then holds. Raises ValueError for models with batch norm, or that differ in
+    more than values.
     """
 
     def __init__(self, objectives: list[Objective], *, batched: bool, traced: bool):
@@ -33,11 +37,27 @@ class Stack:
             raise ValueError(f"make_model's models differ between seeds and cannot be stacked: {error}") from error
         self.objectives, self.base = objectives, copy.deepcopy(objectives[0]).to("meta")
         dims = (0, 0, 0, 0) if batched else (0, 0, None, None)
-        self.traced = TracedStep(self._loss, dims) if traced else None
-        self.losses = vmap(self._loss, in_dims=dims)
+        self.together = getattr(self.base.model, "together", None)
+        if self.together is not None and self.base.penalty is not None:
+            raise ValueError("penalty: a model that steps its seeds together takes none; put it into the loss")
+        self.traced = TracedStep(self._loss, dims) if traced and self.together is None else None
+        self.losses = self._losses_together if self.together is not None else vmap(self._loss, in_dims=dims)
+        self.batched, self.nfe = batched, torch.zeros(len(objectives))
 
     def _loss(self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return functional_call(self.base, (params, buffers), (x, y))
+
+    def _losses_together(self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        prediction, self.nfe = self._predict(x, self.batched)
+        return vmap(self.base.loss, in_dims=(0, 0 if self.batched else None))(prediction, y)
+
+    def _predict(self, x: Tensor, batched: bool) -> tuple[Tensor, Tensor]:
+        x = x if batched else x.expand(len(self.objectives), *x.shape)
+        return self.together(*self._inner(), x)
+
+    def _inner(self) -> list[dict[str, Tensor]]:
+        """params and buffers under the names that the model itself has for them."""
+        return [{k.removeprefix("model."): v for k, v in part.items()} for part in (self.params, self.buffers)]
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         if self.traced is not None:
@@ -63,13 +83,14 @@ class Stack:
 
     def test(self, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, *, batched: bool) -> Tensor:
         """function(prediction, y) of every seed, (seeds,); batched: x and y carry a seed axis."""
-        inner = [{k.removeprefix("model."): v for k, v in part.items()} for part in (self.params, self.buffers)]
 
         def one(params, buffers, x, y):
             return function(functional_call(self.base.model, (params, buffers), (x,)), y)
 
         with torch.no_grad():
-            return vmap(one, in_dims=(0, 0, 0, 0) if batched else (0, 0, None, None))(*inner, x, y)
+            if self.together is not None:
+                return vmap(function, in_dims=(0, 0 if batched else None))(self._predict(x, batched)[0], y)
+            return vmap(one, in_dims=(0, 0, 0, 0) if batched else (0, 0, None, None))(*self._inner(), x, y)
 
     def weights(self, i: int) -> dict[str, Tensor]:
         """A copy of the weights of seed i."""

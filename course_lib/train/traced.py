@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_map
 
 aten = torch.ops.aten
 VIEWS = {aten.expand.default, aten.view.default, aten._unsafe_view.default, aten.reshape.default}
@@ -56,6 +57,15 @@ class TracedStep:
         for p, grad in zip(params.values(), grads, strict=True):
             p.grad = grad
         return losses
+
+
+def traced_each(function: Callable[..., Tensor], *examples) -> fx.GraphModule:
+    """`vmap(function)` as a plain list of operations that autograd can follow; every argument has a leading seed axis.
+
+    examples: arguments, trees of tensors, whose shapes the trace is for; their values do not matter.
+    """
+    with torch.no_grad():
+        return simplify(make_fx(vmap(function))(*tree_map(Tensor.detach, examples)))
 
 
 def simplify(module: fx.GraphModule) -> fx.GraphModule:
