@@ -1,6 +1,8 @@
 """Neural ODEs: a network as the field of x' = f(t, x), and the gradient of what a solver makes of it."""
 
+from .augment import Augment
 from .fields import MLPField
 from .node import NFE, NeuralODE
+from .odenet import ODENet
 
-__all__ = ["NFE", "MLPField", "NeuralODE"]
+__all__ = ["NFE", "Augment", "MLPField", "NeuralODE", "ODENet"]
