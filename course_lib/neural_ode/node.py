@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchdiffeq import odeint
+from torchdiffeq import odeint, odeint_adjoint
 
 from course_lib.integrators.dopri5 import dopri5
 from course_lib.integrators.errors import SolveError
 from course_lib.integrators.inputs import check_times
-from course_lib.integrators.solve import NAMED, find_method, repeat
+from course_lib.integrators.solve import find_method, repeat
+
+from .adjoint import Count, adjoint
+from .discrete import discrete_adjoint
 
 GRADIENTS = ("direct", "adjoint", "discrete")
 SOLVERS = ("own", "torchdiffeq")
+ADAPTIVE = ("dopri8", "dopri5", "bosh3", "fehlberg2", "adaptive_heun")  # of torchdiffeq's methods
 
 
 class NFE(NamedTuple):
@@ -50,6 +54,8 @@ class NeuralODE(nn.Module):
         Tolerances in evaluation mode (``.eval()``); those of training unless given.
     checkpoints
         With "discrete": states kept in the forward pass, see ``discrete_adjoint``.
+    max_steps
+        Most steps of an adaptive method (torchdiffeq: between two neighbouring times).
 
     Attributes
     ----------
@@ -68,6 +74,7 @@ class NeuralODE(nn.Module):
         self, field: nn.Module, *, t: Sequence[float] | Tensor = (0.0, 1.0), method: str = "dopri5", rtol: float = 1e-3,
         atol: float = 1e-3, steps: int = 10, gradient: str = "direct", solver: str = "own", seminorm: bool = False,
         eval_rtol: float | None = None, eval_atol: float | None = None, checkpoints: int | str | None = None,
+        max_steps: int = 1000,
     ):
         super().__init__()
         for name, value, known in (("gradient", gradient, GRADIENTS), ("solver", solver, SOLVERS)):
@@ -82,6 +89,7 @@ class NeuralODE(nn.Module):
         self.field, self.t, self.method, self.steps = field, tuple(torch.as_tensor(t).tolist()), method, steps
         self.rtol, self.atol, self.eval_rtol, self.eval_atol = rtol, atol, eval_rtol, eval_atol
         self.gradient, self.solver, self.seminorm, self.checkpoints = gradient, solver, seminorm, checkpoints
+        self.max_steps = max_steps
         self.nfe, self.nfe_forward, self.nfe_backward = NFE(0, 0), 0, 0
 
     def forward(self, x0: Tensor, t: Tensor | Sequence[float] | None = None) -> Tensor:
@@ -99,14 +107,23 @@ class NeuralODE(nn.Module):
         return {"rtol": rtol, "atol": atol}
 
     def integrate(self, x0: Tensor, t: Tensor) -> Tensor:
+        """The trajectory, by the solver and with the gradient that were chosen."""
+        counts = {"forward": lambda n: self.count(forward=n), "backward": lambda n: self.count(backward=n)}
         if self.solver == "torchdiffeq":
-            return self.peer(x0, t)
+            return by_torchdiffeq(self, x0, t, **counts)
+        if self.gradient == "discrete":
+            return discrete_adjoint(self.field, x0, t, method=self.method, steps=self.steps,
+                                    checkpoints=self.checkpoints, **counts)
+        if self.gradient == "adjoint":
+            return adjoint(self.field, x0, t, method=self.method, steps=self.steps, **self.tolerances(),
+                           max_steps=self.max_steps, seminorm=self.seminorm, **counts)
         if self.method == "dopri5":
-            solution = dopri5(self.field, x0, t, **self.tolerances())
+            solution = dopri5(self.field, x0, t, **self.tolerances(), max_steps=self.max_steps)
             self.count(forward=solution.nfe)
             return solution.x
-        states = repeat(find_method(self.method), self.field, x0, t, self.steps)
-        self.count(forward=NAMED[self.method].stages * self.steps * (len(t) - 1))
+        rule = find_method(self.method)
+        states = repeat(rule, self.field, x0, t, self.steps)
+        self.count(forward=rule.stages * self.steps * (len(t) - 1))
         return torch.stack(states)
 
     def count(self, *, forward: int = 0, backward: int = 0) -> None:
@@ -114,24 +131,33 @@ class NeuralODE(nn.Module):
         self.nfe_forward += forward
         self.nfe_backward += backward
 
-    def peer(self, x0: Tensor, t: Tensor) -> Tensor:
-        """The same by torchdiffeq."""
-        counter = Counter(self.field)
-        try:
-            x = odeint(counter, x0, t, method=self.method, **self.tolerances())
-        except AssertionError as error:  # torchdiffeq reports every failure of a solve by a bare assert
-            raise SolveError(f"no solution up to t = {t[-1].item():g}: {error}") from error
-        self.count(forward=counter.calls)
-        return x
+
+def by_torchdiffeq(node: NeuralODE, x0: Tensor, t: Tensor, forward: Count, backward: Count) -> Tensor:
+    """The same by torchdiffeq's ``odeint`` or ``odeint_adjoint``."""
+    def grid(f: object, x: Tensor, t: Tensor) -> Tensor:
+        share = torch.arange(node.steps, dtype=t.dtype, device=t.device) / node.steps
+        return torch.cat(((t[:-1, None] + share * t.diff()[:, None]).flatten(), t[-1:]))
+
+    field = Counter(node.field, forward)
+    options = {"max_num_steps": node.max_steps} if node.method in ADAPTIVE else {"grid_constructor": grid}
+    arguments = {"method": node.method, **node.tolerances(), "options": options}
+    if node.gradient == "adjoint" and node.seminorm:
+        arguments["adjoint_options"] = {**options, "norm": "seminorm"}
+    try:
+        x = (odeint_adjoint if node.gradient == "adjoint" else odeint)(field, x0, t, **arguments)
+    except AssertionError as error:  # torchdiffeq reports every failure of a solve by a bare assert
+        raise SolveError(f"no solution up to t = {t[-1].item():g}: {error}") from error
+    field.count = backward
+    return x
 
 
 class Counter(nn.Module):
-    """A field that counts its evaluations."""
+    """A field that tells how often it is evaluated: count(1) at every evaluation."""
 
-    def __init__(self, field: Callable[[Tensor, Tensor], Tensor]):
+    def __init__(self, field: nn.Module, count: Count):
         super().__init__()
-        self.field, self.calls = field, 0
+        self.field, self.count = field, count
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        self.calls += 1
+        self.count(1)
         return self.field(t, x)

@@ -1,0 +1,152 @@
+"""The discrete adjoint: the exact gradient of what a fixed-step method computed, from a few states kept.
+
+Backpropagation through n steps keeps every stage of every step. Here the forward pass keeps some of the states, the
+checkpoints, and the backward pass computes what lies between them once more (Griewank, Optim. Methods Softw. 1 (1992),
+35–54). About √n checkpoints of about √n steps each need one more forward pass and O(√n) memory; halving again and
+again needs O(log n) memory and up to log2(n)/2 more forward passes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from course_lib.integrators.explicit import Field
+from course_lib.integrators.inputs import check_state
+from course_lib.integrators.solve import find_method
+
+from .adjoint import Count, fixed_times, need_gradient, same_parameters
+
+
+def discrete_adjoint(
+    f: Field, x0: Tensor, t: Tensor | Sequence[float], *, method: str = "rk4", steps: int = 1,
+    checkpoints: int | str | None = None, params: Iterable[Tensor] | None = None,
+    forward: Count | None = None, backward: Count | None = None,
+) -> Tensor:
+    """``solve`` with the same result and the same gradient, to rounding, but less memory.
+
+    Parameters
+    ----------
+    f, x0, t, method, steps
+        As for ``solve``; a fixed-step method, t without gradient. f must give the same result when it is evaluated
+        again: no dropout, and batch normalisation counts its statistics twice.
+    checkpoints
+        States to keep for n steps in all: None for about √n; a number; or "log" for recursive halving, which keeps
+        about log2(n).
+    params
+        What f depends on and needs a gradient; f's parameters, if f is a module.
+    forward, backward
+        Called with the evaluations of f in the forward pass, and in the backward pass those done again.
+
+    Returns
+    -------
+    Tensor
+        States, shape (n, \\*x0.shape); differentiable once, with respect to x0 and params.
+
+    Raises
+    ------
+    ValueError, TypeError
+        One line that names the argument.
+    """
+    weights = need_gradient(f, params)
+    t = fixed_times(t, check_state(x0))
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps: expected a whole number of at least 1, got {steps!r}.")
+    ladder = Ladder(f, t, method, steps, weights)
+    if checkpoints == "log":
+        kept, ladder.leaf = 1, max(1, round(math.log2(ladder.n)))
+    elif checkpoints is None:
+        kept = max(1, round(math.sqrt(ladder.n)))
+    elif isinstance(checkpoints, int) and not isinstance(checkpoints, bool) and checkpoints >= 1:
+        kept = min(checkpoints, ladder.n)
+    else:
+        raise ValueError(f'checkpoints: expected a whole number of at least 1, "log" or None, got {checkpoints!r}.')
+    marks = [ladder.n * i // kept for i in range(kept + 1)]
+    return _Discrete.apply(ladder, marks, forward, backward, x0, *weights)
+
+
+class Ladder:
+    """The n steps of a solve, numbered from 0: step k leads from state k to state k + 1.
+
+    leaf is the most steps whose graph is held at once; ``redone`` counts the steps that were computed once more.
+    """
+
+    def __init__(self, f: Field, t: Tensor, method: str, steps: int, params: Sequence[Tensor]):
+        self.f, self.rule, self.params, self.every = f, find_method(method), params, steps
+        sizes = t.diff() / steps
+        share = torch.arange(steps, dtype=t.dtype, device=t.device)
+        self.times = (t[:-1, None] + share * sizes[:, None]).flatten().unbind()
+        self.sizes = sizes.tolist()
+        self.n, self.redone = len(self.times), 0
+        self.leaf = self.n
+
+    def step(self, k: int, x: Tensor) -> Tensor:
+        return self.rule.step(self.f, self.times[k], x, self.sizes[k // self.every])
+
+    def advance(self, x: Tensor, start: int, end: int) -> Tensor:
+        """State ``end`` from state ``start``."""
+        self.redone += end - start
+        for k in range(start, end):
+            x = self.step(k, x)
+        return x
+
+    def reverse(self, x: Tensor, a: Tensor, start: int, end: int, grad: Tensor, total: list[Tensor | None]) -> Tensor:
+        """From x, state ``start``, and a, the loss's derivative by state ``end``, that by state ``start``.
+
+        grad holds the derivatives by the states at the output times, total those by the parameters, added to.
+        """
+        if end - start > self.leaf:
+            middle = (start + end) // 2
+            a = self.reverse(self.advance(x, start, middle), a, middle, end, grad, total)
+            return self.reverse(x, a, start, middle, grad, total)
+        outputs, slopes = [], []
+        with torch.enable_grad():
+            y = x = x.detach().requires_grad_()
+            for k in range(start, end):
+                y = self.step(k, y)
+                if (k + 1) % self.every == 0 and k + 1 < end:
+                    outputs.append(y)
+                    slopes.append(grad[(k + 1) // self.every])
+        self.redone += end - start
+        # allow_unused: a field may have parameters that it does not use.
+        a, *parts = torch.autograd.grad([*outputs, y], [x, *self.params], [*slopes, a], allow_unused=True)
+        for i, part in enumerate(parts):
+            if part is not None:
+                total[i] = part if total[i] is None else total[i] + part
+        return a if start % self.every else a + grad[start // self.every]
+
+
+class _Discrete(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, ladder: Ladder, marks: list[int], forward, backward, x0: Tensor, *params: Tensor):
+        x, kept, states = x0, [], [x0]
+        for k in range(ladder.n):
+            if k == marks[len(kept)]:
+                kept.append(x)
+            x = ladder.step(k, x)
+            if (k + 1) % ladder.every == 0:
+                states.append(x)
+        if x.shape != x0.shape:
+            raise ValueError(f"f: made the state {tuple(x.shape)} from {tuple(x0.shape)}; return the shape of x.")
+        if forward:
+            forward(ladder.n * ladder.rule.stages)
+        ctx.ladder, ctx.marks, ctx.count = ladder, marks, backward
+        ctx.save_for_backward(*kept)
+        return torch.stack(states)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        ladder, marks, kept = ctx.ladder, ctx.marks, ctx.saved_tensors
+        same_parameters(ladder.f, ladder.params)
+        total: list[Tensor | None] = [None] * len(ladder.params)
+        a, ladder.redone = grad[-1], 0
+        for i in range(len(kept) - 1, -1, -1):
+            a = ladder.reverse(kept[i], a, marks[i], marks[i + 1], grad, total)
+        if ctx.count:
+            ctx.count(ladder.redone * ladder.rule.stages)
+        return None, None, None, None, a, *total
