@@ -1,7 +1,9 @@
 """Trajectories to data: shooting and rollouts for neural fields, sensitivities and least squares for parameters."""
 
 from .horizon import full_rollout, growing_horizon
-from .least_squares import Fit, levenberg_marquardt, multi_start, trajectory_residuals
+from .least_squares import levenberg_marquardt, multi_start
+from .residuals import trajectory_residuals
+from .rows import Fit, levenberg_marquardt_rows
 from .sensitivities import SolveError, integrate, sensitivities
 from .shooting import TrajectoryFit, multiple_shooting
 
@@ -13,6 +15,7 @@ __all__ = [
     "growing_horizon",
     "integrate",
     "levenberg_marquardt",
+    "levenberg_marquardt_rows",
     "multi_start",
     "multiple_shooting",
     "sensitivities",

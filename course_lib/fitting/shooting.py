@@ -68,8 +68,8 @@ def multiple_shooting(
     """Fit fields f(t, x) so that their solutions pass through the data, one short segment at a time.
 
     The loss is the mean squared misfit of all segments, plus `continuity` times the mean squared jump between the end
-    of one segment and the start of the next. The models are changed in place: they hold the weights with the least error
-    of the rollout over *all* times among those measured.
+    of one segment and the start of the next. The models are changed in place: they hold the weights with the
+    least rollout error, over *all* times, among those measured.
 
         fit = multiple_shooting(MLPField(2, 32, seed=0), t, data, epochs=2000, lr=0.01, group=4, target=1e-2)
         fits = multiple_shooting([MLPField(2, 32, seed=s) for s in range(10)], t, data, epochs=2000, lr=0.01)
