@@ -14,7 +14,7 @@ from .solve import solve
 from .step_control import error_ratio, next_step, rms
 
 __all__ = [
-    "IMPLICIT", "METHODS", "PARTITIONED", "Method", "NewtonFailed", "Partitioned", "Solution", "Solutions", "SolveError",
-    "Step", "backward_euler", "dopri5", "dopri5_each", "error_ratio", "euler", "heun", "leapfrog", "midpoint",
-    "next_step", "rk4", "rms", "solve", "symplectic_euler", "trapezoid", "verlet",
+    "IMPLICIT", "METHODS", "PARTITIONED", "Method", "NewtonFailed", "Partitioned", "Solution", "Solutions",
+    "SolveError", "Step", "backward_euler", "dopri5", "dopri5_each", "error_ratio", "euler", "heun", "leapfrog",
+    "midpoint", "next_step", "rk4", "rms", "solve", "symplectic_euler", "trapezoid", "verlet",
 ]
