@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .descent import Descent, descend
 from .segments import cut, prepare
-from .shooting import TrajectoryFit, collect, rollout_loss
+from .shooting import TrajectoryFit, collect, penalised, rollout_loss
 from .weights import Weights
 
 
@@ -22,7 +22,7 @@ def growing_horizon(
     epochs: int | Sequence[int], lr: float | Sequence[float], free_start: bool = False, x0: Tensor | None = None,
     observe: Callable[[Tensor], Tensor] | None = None, method: str = "rk4", steps: int = 1,
     schedule: Callable[[float], float] | None = None, clip: float | None = None, target: float | None = None,
-    every: int = 20, traced: bool | None = None,
+    every: int = 20, traced: bool | None = None, penalty: Callable[[nn.Module], Tensor] | None = None,
 ) -> TrajectoryFit:
     """Fit fields by the rollout over the times up to each horizon in turn; a stage starts where the last one ended.
 
@@ -57,21 +57,20 @@ def growing_horizon(
     if free_start:
         p = torch.cat((p, first.reshape(1, -1).expand(len(p), -1)), 1)
 
-    def over(n: int) -> Callable[[Tensor], Tensor]:
+    def over(n: int, of: Callable[..., Tensor] = rollout_loss) -> Callable[[Tensor], Tensor]:
         whole = cut(t[:n], None)
 
         def loss(p: Tensor) -> Tensor:
             start = p[weights.size :].view(first.shape) if free_start else first
-            return weights.run(p[: weights.size], rollout_loss, start, data[:n], whole, rule, steps, observe)
+            return weights.run(p[: weights.size], of, start, data[:n], whole, rule, steps, observe)
 
         return loss
 
     stages, nfe = [], 0
     for n, count, rate in zip(windows, each(epochs, windows, "epochs"), each(lr, windows, "lr"), strict=True):
-        loss = over(n)
         found = descend(
-            loss, loss, p, epochs=count, lr=rate, schedule=schedule, clip=clip, target=target, every=every,
-            traced=traced,
+            over(n, penalised(rollout_loss, penalty)), over(n), p, epochs=count, lr=rate, schedule=schedule,
+            clip=clip, target=target, every=every, traced=traced,
         )  # fmt: skip
         p, nfe = found.p, nfe + rule.stages * steps * (n - 1) * len(found.losses)
         stages.append(found)

@@ -63,7 +63,7 @@ def multiple_shooting(
     continuity: float = 1.0, starts: str = "free", guess: Tensor | None = None,
     observe: Callable[[Tensor], Tensor] | None = None, method: str = "rk4", steps: int = 1,
     schedule: Callable[[float], float] | None = None, clip: float | None = None, target: float | None = None,
-    every: int = 20, traced: bool | None = None,
+    every: int = 20, traced: bool | None = None, penalty: Callable[[nn.Module], Tensor] | None = None,
 ) -> TrajectoryFit:
     """Fit fields f(t, x) so that their solutions pass through the data, one short segment at a time.
 
@@ -102,6 +102,8 @@ def multiple_shooting(
         `every` epochs.
     traced
         Whether to run the step as a list of tensor operations traced once; None: where that pays (many epochs).
+    penalty
+        A function of the field, added to the training loss, as weight decay is. No part of the rollouts measured.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def multiple_shooting(
 
     def loss(p: Tensor) -> Tensor:
         p, x = split(p)
-        return weights.run(p, shooting_loss, x, data, pieces, rule, steps, continuity, observe)
+        return weights.run(p, penalised(shooting_loss, penalty), x, data, pieces, rule, steps, continuity, observe)
 
     def rollout(p: Tensor) -> Tensor:
         p, x = split(p)
@@ -148,6 +150,11 @@ def multiple_shooting(
     ends = torch.stack([split(row)[1] for row in found.p])
     nfe = rule.stages * steps * pieces.t.shape[1]
     return collect(found, ends, target=target, nfe=nfe, alone=weights.alone)
+
+
+def penalised(loss: Callable[..., Tensor], penalty: Callable[[nn.Module], Tensor] | None) -> Callable[..., Tensor]:
+    """loss(field, ...) plus penalty(field), if there is one."""
+    return loss if penalty is None else lambda f, *args: loss(f, *args) + penalty(f)
 
 
 def shooting_loss(
