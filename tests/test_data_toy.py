@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from course_lib.data import annulus, damped_wave, damped_wave_points, digits, flip, swiss_roll
+from course_lib.data import annulus, damped_wave, damped_wave_points, digits, flip, moons, swiss_roll
 from course_lib.data.digits import raw
 
 
@@ -27,6 +27,15 @@ def test_swiss_roll_has_513_points_a_class_and_a_gap_of_a_fifth():
     torch.testing.assert_close(outer.norm(dim=1) - inner.norm(dim=1), torch.full((513,), 0.2, dtype=torch.float64))
     assert inner[-1].norm() == pytest.approx(1) and inner[128].norm() == pytest.approx(0.25)
     torch.testing.assert_close(inner[128], torch.tensor([-0.25, 0.0], dtype=torch.float64))  # after half a turn
+
+
+def test_moons():
+    x, y = moons(300, seed=0, noise=0.0)
+    first, second = x[:300], x[300:]
+    assert torch.allclose(first.norm(dim=1), torch.ones(300)) and (first[:, 1] >= 0).all()
+    assert torch.allclose((second - torch.tensor([1.0, 0.5])).norm(dim=1), torch.ones(300)) and (second[:, 1] <= 0.5).all()
+    assert y.flatten().tolist() == [0] * 300 + [1] * 300
+    assert (moons(300, seed=0)[0] - x).std() == pytest.approx(0.1, rel=0.1)
 
 
 def test_flip():

@@ -11,4 +11,5 @@ from .toy import annulus as annulus
 from .toy import damped_wave as damped_wave
 from .toy import damped_wave_points as damped_wave_points
 from .toy import flip as flip
+from .toy import moons as moons
 from .toy import swiss_roll as swiss_roll

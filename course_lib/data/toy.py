@@ -1,4 +1,4 @@
-"""Toy problems: a 1-D target, two spirals, the flip of a line (A_1) and the annulus (A_2)."""
+"""Toy problems: a 1-D target, two spirals, two moons, the flip of a line (A_1) and the annulus (A_2)."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def swiss_roll(points: int = 513, *, dtype: torch.dtype = torch.float32) -> Spli
     x = torch.cat((radius[:, None] * ray, (radius[:, None] + 0.2) * ray))
     y = torch.cat((torch.zeros(points, 1, dtype=dtype), torch.ones(points, 1, dtype=dtype)))
     return Split(x[1::2], y[1::2], x[0::2], y[0::2])
+
+
+def moons(n: int = 200, *, seed: int, noise: float = 0.1, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Two half circles, one the other upside down and moved into it; x (2n, 2), y (2n, 1) in {0, 1}, class 0 first.
+
+    Angles are uniform, and every coordinate has Gaussian noise of standard deviation `noise`.
+    """
+    g = _generator(seed)
+    angle = math.pi * torch.rand(n, generator=g, dtype=dtype)
+    upper = torch.stack((angle.cos(), angle.sin()), 1)
+    lower = torch.stack((1 - angle.cos(), 0.5 - angle.sin()), 1)
+    x = torch.cat((upper, lower)) + noise * torch.randn(2 * n, 2, generator=g, dtype=dtype)
+    return x, torch.cat((torch.zeros(n, 1, dtype=dtype), torch.ones(n, 1, dtype=dtype)))
 
 
 def flip(n: int | None = None, *, seed: int | None = None, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
