@@ -1,5 +1,6 @@
 """Trajectories to data: shooting and rollouts for neural fields, sensitivities and least squares for parameters."""
 
+from .gauss_newton import fit_trajectory
 from .horizon import full_rollout, growing_horizon
 from .least_squares import levenberg_marquardt, multi_start
 from .residuals import trajectory_residuals
@@ -11,6 +12,7 @@ __all__ = [
     "Fit",
     "SolveError",
     "TrajectoryFit",
+    "fit_trajectory",
     "full_rollout",
     "growing_horizon",
     "integrate",

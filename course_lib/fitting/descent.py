@@ -98,7 +98,7 @@ def descend(
     losses, checks, rollouts = [], [], []
 
     def check(epoch: int) -> None:
-        value = measure(p).nan_to_num(nan=torch.inf)
+        value = measure(p).nan_to_num(nan=torch.inf, posinf=torch.inf)
         checks.append(epoch)
         rollouts.append(torch.where(active, value, rollouts[-1] if rollouts else value))
         better = active & (value < best)

@@ -96,8 +96,8 @@ def levenberg_marquardt_rows(
     p, count = p0.detach().clone(), len(p0)
     lam, grow = p.new_full((count,), damping), p.new_full((count,), 2.0)
     r, J = (v.clone() for v in problems(p, torch.arange(count)))
-    cost = r.square().sum(1)
-    begun = torch.isfinite(cost) & torch.isfinite(J).flatten(1).all(1)
+    cost = r.square().sum(1) + 0 * J.sum((1, 2))
+    begun = torch.isfinite(cost)
     ended: list[str | None] = [None] * count
     solves, failed, costs = [1] * count, [0] * count, [[c] for c in cost.tolist()]
 
@@ -121,7 +121,7 @@ def levenberg_marquardt_rows(
         if not len(rows) or solves[rows[0]] == max_solves:  # all that still search have had as many
             break
         r_new, J_new = problems(p[rows] + step, rows)
-        new = r_new.square().sum(1)
+        new = r_new.square().sum(1) + 0 * J_new.sum((1, 2))  # not finite where a derivative is not
         gain = ((cost[rows] - new) / promised).nan_to_num(-1.0, -1.0, -1.0)
         taken = gain > 0
         won, lost = rows[taken], rows[~taken]
