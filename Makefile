@@ -8,11 +8,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 BIN := .venv/bin
 READY := .venv/.ready
+TEACH := .venv/.teach
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NAMES ?=
 PORT ?= 8000
 
-.PHONY: help book test exercises lint serve clean doctor
+.PHONY: help book test exercises mark lint serve clean doctor
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -30,6 +31,11 @@ $(READY): constraints.txt pyproject.toml
 	@$(PIP) --editable '.[book,test,scale]'
 	@touch $(READY)
 
+$(TEACH): $(READY)
+	@echo "Installing what marking needs (nbgrader, JupyterLab) into .venv (once) ..."
+	@$(PIP) --editable '.[teach]'
+	@touch $(TEACH)
+
 book: $(READY) ## execute the pages and build the book into _build/html
 	@$(BIN)/python -m course_lib.authoring.gate book
 
@@ -38,6 +44,11 @@ test: $(READY) ## run every check: lint, notebooks, library, strict book
 
 exercises: $(READY) ## write the notebooks of solutions/ and exercises/ from their masters (NAMES="ch1_euler ...")
 	@$(BIN)/python -m course_lib.authoring.exercises $(NAMES)
+
+# SUBMISSIONS=folder of NAME.ipynb or student/assignment/NAME.ipynb; MARK="--jobs 4 --seconds 30 ..." for the options.
+mark: $(TEACH) ## mark what students handed in, into SUBMISSIONS-marks (SUBMISSIONS=dir MARK="--help")
+	@test -n "$(SUBMISSIONS)" || { echo "say what to mark: make mark SUBMISSIONS=folder" >&2; exit 1; }
+	@$(BIN)/python -m course_lib.marking "$(SUBMISSIONS)" $(MARK)
 
 lint: $(READY) ## check the style of the code with ruff
 	@$(BIN)/python -m ruff check .

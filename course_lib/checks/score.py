@@ -23,6 +23,8 @@ class CheckFailed(AssertionError):
 def explain(error: Exception) -> str:
     """One line for an exception out of a student's code: its kind, its message and the student's own last line."""
     text = " ".join(str(error).split())
+    if hasattr(error, "place"):  # it comes from another process, where a notebook is marked
+        return f"your code stopped with {error.kind}: {text[:200]}{error.place}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not f.filename.startswith((LIBRARY, *INSTALLED))]
     place = f", near line {own[-1].lineno} of {own[-1].name}: {own[-1].line}" if own and own[-1].line else ""

@@ -1,0 +1,146 @@
+"""Mark a folder: find what was handed in, mark it in parallel, one record a submission, and go on after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .sandbox import Limits
+from .source import Assignment
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One file as it was handed in: by whom, for what (where the folder says so), and its path below the folder."""
+
+    student: str
+    assignment: str | None
+    file: Path
+    name: str
+
+
+def find(folder: Path, assignments: dict[str, Assignment]) -> Iterator[Submission]:
+    """Every notebook of ``folder/NAME.ipynb``, ``folder/student/*.ipynb`` and ``folder/student/assignment/*.ipynb``.
+
+    Links are not followed. A student's folder without a notebook counts as one submission, which cannot be marked.
+    """
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            found = sorted(p for p in entry.rglob("*.ipynb") if not any(part[0] == "." for part in p.parts[-3:]))
+            for path in found or [entry]:
+                folders = path.relative_to(entry).parts[:-1]
+                said = [name for name in (*folders[:1], path.stem) if name in assignments]
+                yield Submission(entry.name, said[0] if said else None, path, str(path.relative_to(folder)))
+        elif entry.suffix == ".ipynb":
+            said = next((name for name in assignments if name in entry.stem), None)
+            student = entry.stem.replace(said or "", "").strip(" _-.") or entry.stem
+            yield Submission(student, said, entry, entry.name)
+
+
+def key(submission: Submission, assignments: dict[str, Assignment], limits: Limits) -> str:
+    """What a record is valid for: this file, these checks, these limits."""
+    digest = hashlib.sha256(repr((submission.name, submission.student, asdict(limits))).encode())
+    digest.update("".join(a.key for a in assignments.values()).encode())
+    if submission.file.is_file() and not submission.file.is_symlink() and submission.file.stat().st_size < 2**28:
+        digest.update(submission.file.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+class Marking:
+    """The jobs of one run; each is a process, so that nothing in one can reach another or this one."""
+
+    def __init__(self, source: Path, output: Path, limits: Limits, *, unsafe: bool, hidden: list[Path]) -> None:
+        self.source, self.output, self.limits, self.unsafe = source, output, limits, unsafe
+        self.hidden, self.running, self.lock = hidden, set(), threading.Lock()
+        self.stopped = False
+
+    def one(self, submission: Submission, record: Path) -> dict:
+        """The record of one submission, from disk if it is there."""
+        if record.exists():
+            return json.loads(record.read_text("utf-8"))
+        start = time.monotonic()
+        marked = self.output / "marked" / f"{record.stem}.ipynb"
+        job = {
+            "student": submission.student, "assignment": submission.assignment, "file": str(submission.file),
+            "name": submission.name, "source": str(self.source), "gradebook": str(self.output / "empty.db"),
+            "record": str(record), "marked": str(marked), "limits": asdict(self.limits), "unsafe": self.unsafe,
+            "hidden": [str(path) for path in self.hidden],
+        }  # fmt: skip
+        path = record.with_suffix(".job")
+        path.write_text(json.dumps(job), encoding="utf-8")
+        said = self.process(path)
+        path.unlink(missing_ok=True)
+        if record.exists():
+            return json.loads(record.read_text("utf-8"))
+        return {
+            "student": submission.student, "assignment": submission.assignment or "", "handed_in": submission.name,
+            "marks": 0.0, "points": 0.0, "exercises": [], "seconds": round(time.monotonic() - start, 1),
+            "note": f"could not be marked: {said}", "failed": True,
+        }  # fmt: skip
+
+    def process(self, job: Path) -> str:
+        """Run the marking of one job; its last words, should it leave no record."""
+        command = [sys.executable, "-m", "course_lib.marking.one", str(job)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        with self.lock:
+            if self.stopped:
+                return "stopped"
+            worker = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, start_new_session=True
+            )
+            self.running.add(worker)
+        try:
+            said = worker.communicate(timeout=self.limits.total + 120)[1].decode("utf-8", "replace").strip()
+            return said.splitlines()[-1][:300] if said else f"the examiner ended with status {worker.returncode}"
+        except subprocess.TimeoutExpired:
+            end(worker)
+            return "the examiner did not end in time"
+        finally:
+            with self.lock:
+                self.running.discard(worker)
+
+    def stop(self) -> None:
+        """End what is running; what is not recorded is marked by the next run."""
+        with self.lock:
+            self.stopped = True
+            for worker in self.running:
+                end(worker)
+
+    def all(self, todo: list[tuple[Submission, Path]], jobs: int) -> Iterator[dict]:
+        """Every record as it is ready."""
+        with ThreadPoolExecutor(jobs) as pool:
+            waiting = [pool.submit(self.one, submission, record) for submission, record in todo]
+            try:
+                for future in as_completed(waiting):
+                    yield future.result()
+            except BaseException:
+                for future in waiting:
+                    future.cancel()
+                self.stop()
+                raise
+
+
+def end(worker: subprocess.Popen) -> None:
+    """Kill an examiner, and with it the process that it watches."""
+    import psutil
+
+    try:
+        tree = psutil.Process(worker.pid).children(recursive=True)
+        for process in tree:
+            process.kill()
+        os.killpg(worker.pid, signal.SIGKILL)
+    except (psutil.Error, ProcessLookupError):
+        pass
+    worker.wait()
