@@ -49,6 +49,13 @@ def check_times(t: Tensor | Sequence[float], x0: Tensor) -> Tensor:
     return t
 
 
+def check_steps(steps: int) -> int:
+    """Return steps as it is if it is a whole number of at least 1."""
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps: expected a whole number of at least 1, got {steps!r}.")
+    return steps
+
+
 def numbers(t: Tensor) -> list[float]:
     """The entries of t, whatever torch.func wraps it in: checks of floats can be traced, those of tensors cannot."""
     return torch.func.debug_unwrap(t, recurse=True).tolist()

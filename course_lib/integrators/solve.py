@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from .dopri5 import dopri5
 from .explicit import METHODS, Field, Method
 from .implicit import IMPLICIT
-from .inputs import check_state, check_times
+from .inputs import check_state, check_steps, check_times
 from .partitioned import PARTITIONED
 
 NAMED: dict[str, Method] = {**METHODS, **IMPLICIT, **PARTITIONED}
@@ -77,9 +77,7 @@ def solve(
         raise ValueError(f"{', '.join(given)}: {method} takes steps of fixed size; set steps, or use method='dopri5'.")
     x = check_state(x0)
     t = check_times(t, x0)
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps: expected a whole number of at least 1, got {steps!r}.")
-    return torch.stack(repeat(rule, f, x, t, steps))
+    return torch.stack(repeat(rule, f, x, t, check_steps(steps)))
 
 
 def repeat(rule: Method, f: Field, x: Tensor, t: Tensor, steps: int) -> list[Tensor]:

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from course_lib.integrators.dopri5 import dopri5
 from course_lib.integrators.explicit import Field
-from course_lib.integrators.inputs import check_state, check_times
+from course_lib.integrators.inputs import check_state, check_steps, check_times
 from course_lib.integrators.solve import find_method, repeat
 from course_lib.integrators.step_control import Norm, rms
 
@@ -66,6 +66,7 @@ def adjoint(
         rule = find_method(method)
         return torch.stack(repeat(rule, g, x, times, steps)), rule.stages * steps * (len(times) - 1)
 
+    check_steps(steps)
     weights = need_gradient(f, params)
     t = fixed_times(t, check_state(x0))
     return _Adjoint.apply(f, run, seminorm, forward, backward, t, x0, *weights)
@@ -78,6 +79,7 @@ class _Adjoint(torch.autograd.Function):
         if forward:
             forward(nfe)
         ctx.f, ctx.run, ctx.seminorm, ctx.count, ctx.t, ctx.params = f, run, seminorm, backward, t, params
+        ctx.parameters = parameters(f)
         ctx.save_for_backward(x)
         return x
 
@@ -85,7 +87,7 @@ class _Adjoint(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         (x,), t, params = ctx.saved_tensors, ctx.t, ctx.params
-        same_parameters(ctx.f, params)
+        same_parameters(ctx.f, ctx.parameters)
         n = x[0].numel()
         field, norm = backward_field(ctx.f, x[0].shape, params), parts_norm(n, ctx.seminorm)
         a, g = grad[-1].reshape(-1), x.new_zeros(sum(p.numel() for p in params))
@@ -129,7 +131,7 @@ def need_gradient(f: Field, params: Iterable[Tensor] | None) -> tuple[Tensor, ..
     if params is None:
         if not isinstance(f, nn.Module):
             raise ValueError("params: f is not a module: name the tensors it depends on, or () for none.")
-        params = f.parameters()
+        params = parameters(f)
     return tuple(p for p in params if p.requires_grad)
 
 
@@ -139,10 +141,12 @@ def fixed_times(t: Tensor | Sequence[float], x0: Tensor) -> Tensor:
     return check_times(t, x0)
 
 
-def same_parameters(f: Field, params: Sequence[Tensor]) -> None:
+def parameters(f: Field) -> list[Tensor]:
+    return list(f.parameters()) if isinstance(f, nn.Module) else []
+
+
+def same_parameters(f: Field, before: list[Tensor]) -> None:
     """The backward pass evaluates f again, so f must still be the one of the forward pass."""
-    if isinstance(f, nn.Module):
-        now = {id(p) for p in f.parameters()}
-        if any(isinstance(p, nn.Parameter) and id(p) not in now for p in params) or (params and not now):
-            raise RuntimeError('f: its parameters are not those of the forward pass; with functional_call or vmap use '
-                               'gradient="direct".')
+    if any(now is not then for now, then in zip(parameters(f), before, strict=True)):
+        raise RuntimeError('f: its parameters are not those of the forward pass; with functional_call or vmap use '
+                           'gradient="direct".')

@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from course_lib.integrators.explicit import Field
-from course_lib.integrators.inputs import check_state
+from course_lib.integrators.inputs import check_state, check_steps
 from course_lib.integrators.solve import find_method
 
-from .adjoint import Count, fixed_times, need_gradient, same_parameters
+from .adjoint import Count, fixed_times, need_gradient, parameters, same_parameters
+
+LEAF = 4  # steps whose graph recursive halving holds at once
 
 
 def discrete_adjoint(
@@ -54,11 +56,9 @@ def discrete_adjoint(
     """
     weights = need_gradient(f, params)
     t = fixed_times(t, check_state(x0))
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps: expected a whole number of at least 1, got {steps!r}.")
-    ladder = Ladder(f, t, method, steps, weights)
+    ladder = Ladder(f, t, method, check_steps(steps), weights)
     if checkpoints == "log":
-        kept, ladder.leaf = 1, max(1, round(math.log2(ladder.n)))
+        kept, ladder.leaf = 1, LEAF
     elif checkpoints is None:
         kept = max(1, round(math.sqrt(ladder.n)))
     elif isinstance(checkpoints, int) and not isinstance(checkpoints, bool) and checkpoints >= 1:
@@ -134,7 +134,7 @@ class _Discrete(torch.autograd.Function):
             raise ValueError(f"f: made the state {tuple(x.shape)} from {tuple(x0.shape)}; return the shape of x.")
         if forward:
             forward(ladder.n * ladder.rule.stages)
-        ctx.ladder, ctx.marks, ctx.count = ladder, marks, backward
+        ctx.ladder, ctx.marks, ctx.count, ctx.parameters = ladder, marks, backward, parameters(ladder.f)
         ctx.save_for_backward(*kept)
         return torch.stack(states)
 
@@ -142,7 +142,7 @@ class _Discrete(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         ladder, marks, kept = ctx.ladder, ctx.marks, ctx.saved_tensors
-        same_parameters(ladder.f, ladder.params)
+        same_parameters(ladder.f, ctx.parameters)
         total: list[Tensor | None] = [None] * len(ladder.params)
         a, ladder.redone = grad[-1], 0
         for i in range(len(kept) - 1, -1, -1):

@@ -11,7 +11,7 @@ from torchdiffeq import odeint, odeint_adjoint
 
 from course_lib.integrators.dopri5 import dopri5
 from course_lib.integrators.errors import SolveError
-from course_lib.integrators.inputs import check_times
+from course_lib.integrators.inputs import check_steps, check_times
 from course_lib.integrators.solve import find_method, repeat
 
 from .adjoint import Count, adjoint
@@ -84,9 +84,8 @@ class NeuralODE(nn.Module):
             find_method(method)
         if gradient == "discrete" and (solver != "own" or method == "dopri5"):
             raise ValueError('gradient: "discrete" needs solver="own" and a fixed-step method, such as "rk4".')
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise ValueError(f"steps: expected a whole number of at least 1, got {steps!r}.")
-        self.field, self.t, self.method, self.steps = field, tuple(torch.as_tensor(t).tolist()), method, steps
+        self.t = tuple(check_times(t, torch.empty(0, dtype=torch.float64)).tolist())
+        self.field, self.method, self.steps = field, method, check_steps(steps)
         self.rtol, self.atol, self.eval_rtol, self.eval_atol = rtol, atol, eval_rtol, eval_atol
         self.gradient, self.solver, self.seminorm, self.checkpoints = gradient, solver, seminorm, checkpoints
         self.max_steps = max_steps
