@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_lib import records
-from course_lib.recipes import MODULES, Setup, cli, execute, missing, mnist_models, mnist_odenet, recipe
+from course_lib.recipes import MODULES, Setup, anode_toy, cli, execute, missing, mnist_models, mnist_odenet, recipe
 from course_lib.recipes import cifar10_hamiltonian as cifar
 from course_lib.recipes.base import parameters
 
@@ -224,6 +224,20 @@ def test_implicit_recipes_have_the_published_nets_and_their_small_ones_learn(nam
         for run in record.runs:
             assert run.final["train_loss"] < 0.9 * run.history.loss[0]
     assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("kind,count", [("resnet", 813), ("node", 1253), ("anode", 1583)])
+def test_the_annulus_recipe_has_the_published_nets_and_its_small_ones_learn(kind, count, tmp_path):
+    chosen = recipe("anode-toy")
+    assert parameters(anode_toy.model(chosen.configure(model=kind))) == count
+    setup = Setup(seeds=(0, 1), small=True, out=str(tmp_path))
+    record = execute(chosen, chosen.configure(small=True, model=kind), setup)
+    assert record.complete and record.seeds == [0, 1] and len(list(tmp_path.glob("*.json"))) == 1
+    for run in record.runs:
+        assert run.final["train_loss"] < 0.6 * run.history.loss[0]
+        assert (run.final["nfe_last"] >= 8) == (kind != "resnet")
+    with pytest.raises(ValueError, match="model='plain' is unknown"):
+        execute(chosen, chosen.configure(small=True, model="plain"), Setup(small=True))
 
 
 def test_seeds_of_an_implicit_recipe_can_be_added_later(tmp_path):

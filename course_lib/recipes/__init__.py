@@ -12,6 +12,7 @@ MODULES = {
     "mnist-odenet": "mnist_odenet",
     "implicit-1d": "implicit_1d",
     "implicit-spirals": "implicit_spirals",
+    "anode-toy": "anode_toy",
 }
 
 
