@@ -11,10 +11,13 @@ from course_lib.fitting import (
     SolveError,
     integrate,
     levenberg_marquardt,
+    levenberg_marquardt_rows,
     multi_start,
     sensitivities,
     trajectory_residuals,
+    trajectory_rows,
 )
+from course_lib.fitting.sensitivities import sensitivities_rows
 
 
 def model(p):
@@ -153,6 +156,36 @@ def test_agrees_with_minpack():
     theirs = least_squares(residuals, ours.p.numpy() + 0.01, method="lm", diff_step=1e-5)
     assert ours.p.tolist() == pytest.approx(theirs.x, abs=1e-4)
     assert ours.cost == pytest.approx(2 * theirs.cost, rel=1e-5)
+
+
+def test_rows_of_sensitivities_are_those_of_each_row():
+    p = torch.stack((TRUTH, GUESS))
+    x, S = sensitivities_rows(model, p, YEARS, steps=32)
+    for k in range(2):
+        alone, s = sensitivities(model, p[k], YEARS, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(x[k], alone, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(S[k], s, rtol=1e-5, atol=1e-4)
+    fixed = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    start = lambda p: (Oscillator(p[..., 0]), fixed.expand(*p.shape[:-1], 2))  # noqa: E731
+    x, S = sensitivities_rows(start, logs(3.0, 2.0).unsqueeze(1), YEARS[:3], steps=64)
+    assert torch.allclose(x[0], Oscillator(logs(3.0).item()).flow(YEARS[:3], fixed.expand(3, 2)), atol=1e-6)
+    assert torch.allclose(S[1, :, 0, 0], YEARS[:3] * x[1, :, 1], atol=1e-6)
+
+
+def test_many_starts_side_by_side_and_data_of_their_own():
+    series = pelts()
+    starts = torch.stack((GUESS, TRUTH, logs(80.0, 50.0, 0.01, 50.0, 30.0, 4.0)))
+    found = levenberg_marquardt_rows(trajectory_rows(model, series.t, series.counts, steps=8), starts)
+    alone = levenberg_marquardt(trajectory_residuals(model, series.t, series.counts, rtol=1e-7, atol=1e-7), GUESS)
+    for fit in found[:2]:
+        assert fit.converged
+        torch.testing.assert_close(fit.p, alone.p, rtol=0, atol=1e-4)
+        torch.testing.assert_close(fit.standard_errors, alone.standard_errors, rtol=1e-3, atol=0)
+    assert isinstance(found[2], SolveError)
+    both = torch.stack((series.counts, series.counts * torch.tensor([2.0, 0.5], dtype=torch.float64)))
+    one, two = levenberg_marquardt_rows(trajectory_rows(model, series.t, both, steps=8), starts[:1].expand(2, -1))
+    change = logs(1.0, 2.0, 1.0, 0.5, 2.0, 0.5)  # units of hare doubled, of lynx halved
+    torch.testing.assert_close(two.p - one.p, change, rtol=0, atol=1e-3)
 
 
 def test_multi_start_reports_each_start():

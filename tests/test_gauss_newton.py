@@ -20,7 +20,11 @@ def test_chained_step_derivatives_are_those_of_the_rollout(group, steps):
     weights = Weights(Net(0, width=4).double())
     p, pieces = weights.matrix()[0], cut(T[:10], group)
     x = torch.stack((SPIRAL, SPIRAL.flip(0)), 1)[pieces.first]  # a batch of two
-    X, by_p, by_x = rollout_and_jacobian(weights, p, x, pieces, RK4, steps, free=True)
+    every = rollout_and_jacobian(weights, p.expand(2, -1), x.expand(2, *x.shape), pieces, RK4, steps, free=True)
+    single = rollout_and_jacobian(weights, p[None], x[None], pieces, RK4, steps, free=True)
+    for two, one in zip(every, single, strict=True):
+        torch.testing.assert_close(two[1], one[0])
+    X, by_p, by_x = (v[0] for v in every)
 
     def rollout(p, x):
         return weights.run(p, lambda f: shoot(f, x, pieces, RK4, steps)[0])

@@ -3,7 +3,7 @@
 from .gauss_newton import fit_trajectory
 from .horizon import full_rollout, growing_horizon
 from .least_squares import levenberg_marquardt, multi_start
-from .residuals import trajectory_residuals
+from .residuals import trajectory_residuals, trajectory_rows
 from .rows import Fit, levenberg_marquardt_rows
 from .sensitivities import SolveError, integrate, sensitivities
 from .shooting import TrajectoryFit, multiple_shooting
@@ -22,4 +22,5 @@ __all__ = [
     "multiple_shooting",
     "sensitivities",
     "trajectory_residuals",
+    "trajectory_rows",
 ]

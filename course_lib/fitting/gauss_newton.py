@@ -143,30 +143,24 @@ def residuals(
     The sum of squares is the mean squared error over all entries of the data, plus ridge·‖weights‖².
     """
     size, first, rest = weights.size, data[pieces.first], data[1:]
-    eye = torch.eye(size, dtype=data.dtype, device=data.device)
-    share = data.numel() ** -0.5
-
-    def one(p: Tensor) -> tuple[Tensor, Tensor]:
-        w, x = p[:size], (p[size:].view(first.shape) if free else first)
-        states, by_p, by_x = rollout_and_jacobian(weights, w, x, pieces, rule, steps, free=free)
-        r = [share * (states.flatten(0, 1)[: len(rest)] - rest).flatten()]
-        J = [share * by_p.flatten(0, 1)[: len(rest)].reshape(-1, size)]
-        if free:
-            d = x.shape[-1]
-            batch = torch.eye(x.numel() // d, dtype=x.dtype, device=x.device)
-            along = torch.einsum("gbij,bc->gbicj", by_x.reshape(len(rest), -1, d, d), batch)
-            J = [torch.cat((J[0], share * along.reshape(-1, x.numel())), 1)]
-            r.append(share * (x - first).flatten())
-            J.append(share * torch.eye(len(p), dtype=x.dtype, device=x.device)[size:])
-        if ridge:
-            r.append(ridge**0.5 * w)
-            J.append(ridge**0.5 * (torch.cat((eye, eye.new_zeros(size, len(p) - size)), 1) if free else eye))
-        return torch.cat(r), torch.cat(J)
+    eye = torch.eye(size + data[0].numel() * free, dtype=data.dtype, device=data.device)
+    share, d = data.numel() ** -0.5, data.shape[-1]
 
     def problem(p: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        if len(p) > 1:
-            return vmap(one)(p)
-        r, J = one(p[0])
-        return r.unsqueeze(0), J.unsqueeze(0)
+        k = len(p)
+        x = p[:, size:].view(k, *first.shape) if free else first.expand(k, *first.shape)
+        states, by_p, by_x = rollout_and_jacobian(weights, p[:, :size], x, pieces, rule, steps, free=free)
+        r = [share * (states.flatten(1, 2)[:, : len(rest)] - rest).flatten(1)]
+        J = [share * by_p.flatten(1, 2)[:, : len(rest)].reshape(k, -1, size)]
+        if free:  # each row of the batch depends on its own start alone
+            batch = torch.eye(first.numel() // d, dtype=p.dtype, device=p.device)
+            along = torch.einsum("kgbij,bc->kgbicj", by_x.reshape(k, len(rest), -1, d, d), batch)
+            J = [torch.cat((J[0], share * along.reshape(k, -1, first.numel())), 2)]
+            r.append(share * (x - first).flatten(1))
+            J.append((share * eye[size:]).expand(k, -1, -1))
+        if ridge:
+            r.append(ridge**0.5 * p[:, :size])
+            J.append((ridge**0.5 * eye[:size]).expand(k, -1, -1))
+        return torch.cat(r, 1), torch.cat(J, 1)
 
     return problem

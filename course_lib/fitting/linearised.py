@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import jacrev, vmap
+from torch.func import vmap
 
 from course_lib.integrators.explicit import Method
 
 from .segments import Segments
+from .sensitivities import slopes
 from .weights import Weights
 
 
@@ -36,48 +37,53 @@ def states_of(weights: Weights, p: Tensor, x: Tensor, pieces: Segments, rule: Me
     return weights.run(p, go, x)
 
 
+@torch.no_grad()
 def rollout_and_jacobian(
-    weights: Weights, p: Tensor, x: Tensor, pieces: Segments, rule: Method, steps: int, *, free: bool
+    weights: Weights, p: Tensor, x: Tensor, pieces: Segments, rule: Method, steps: int, *, free: bool = False
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """States at the ends of all gaps and their derivatives.
+    """States at the ends of all gaps and their derivatives, for several seeds.
 
     Parameters
     ----------
     weights, p, x
-        The field's weights, p of shape (size,); starts of the segments, (segments, \\*batch, d). Each row of the batch
-        must be treated by itself.
+        The field; its weights, (seeds, size); starts, (seeds, segments, \\*batch, d). Each row of the batch must be
+        treated by itself.
     free
         Whether derivatives by the starts are wanted too.
 
     Returns
     -------
     tuple
-        X, shape (segments, group, \\*batch, d); dX/dp, with a last axis (size,) more; dX/dx, with a last axis (d,)
-        more, each by its own segment's start and batch row, or None.
+        X, shape (seeds, segments, group, \\*batch, d); dX/dp, with a last axis (size,) more; dX/dx, with a last axis
+        (d,) more, each by its own segment's start and batch row, or None.
     """
-    states = states_of(weights, p, x, pieces, rule, steps)
-    count, length, d = len(x), pieces.t.shape[1] * steps, x.shape[-1]
-    before = states[:, :-1].reshape(count, length, -1, d)
-    rows = before.shape[2]
+    if len(p) == 1:
+        states = states_of(weights, p[0], x[0], pieces, rule, steps).unsqueeze(0)
+    else:
+        states = vmap(lambda p, x: states_of(weights, p, x, pieces, rule, steps))(p, x)
+    gaps, d = pieces.t.shape[1], x.shape[-1]
+    before = states[:, :, :-1].reshape(len(p), len(pieces.t), gaps * steps, -1, d)
     h = (pieces.h / steps).repeat_interleave(steps, 1)
-    t = pieces.t.repeat_interleave(steps, 1) + h * torch.arange(steps, device=x.device).repeat(pieces.t.shape[1])
+    t = pieces.t.repeat_interleave(steps, 1) + h * torch.arange(steps, device=x.device).repeat(gaps)
+    every = before.shape[:-1]  # (seeds, segments, steps of a segment, rows of the batch)
 
     def step(p: Tensor, t: Tensor, x: Tensor, h: Tensor) -> Tensor:
         return weights.run(p, rule.step, t, x.unsqueeze(0), h).squeeze(0)
 
-    each = vmap(jacrev(step, argnums=(0, 2)), in_dims=(None, 0, 0, 0))
-    by_p, by_x = each(
-        p, t.reshape(-1).repeat_interleave(rows), before.reshape(-1, d), h.reshape(-1).repeat_interleave(rows)
-    )
-    by_p = by_p.view(count, length, rows, d, -1).transpose(0, 1).flatten(1, 2)
-    by_x = by_x.view(count, length, rows, d, d).transpose(0, 1).flatten(1, 2)
-    S, along = chain(by_p, by_x, steps), None
-    shape = (-1, pieces.t.shape[1], *x.shape[1:])
-    if free:
-        along = chain(torch.zeros_like(by_x), by_x, steps, torch.eye(d, dtype=x.dtype, device=x.device))
-        along = along.view(-1, count, rows, d, d).transpose(0, 1).reshape(*shape, d)
-    S = S.view(-1, count, rows, d, weights.size).transpose(0, 1).reshape(*shape, weights.size)
-    return states[:, steps::steps], S, along
+    with torch.enable_grad():  # plain autograd through vmap: torch.func's own derivatives import the compiler first
+        copies = p.view(len(p), 1, 1, 1, -1).expand(*every, -1).reshape(-1, p.shape[1]).requires_grad_()
+        inputs = before.reshape(-1, d).clone().requires_grad_()
+        at, size = (v.view(1, *v.shape, 1).expand(every).reshape(-1) for v in (t, h))
+        by_p, by_x = slopes(vmap(step)(copies, at, inputs, size), copies, inputs)
+    by_p, by_x = (v.view(*every, d, -1).movedim(2, 0).flatten(1, 3) for v in (by_p, by_x))
+
+    def shaped(S: Tensor) -> Tensor:
+        S = S.view(gaps, len(p), len(pieces.t), every[3], d, -1).movedim(0, 2)
+        return S.reshape(*S.shape[:3], *x.shape[2:], -1)
+
+    eye = torch.eye(d, dtype=x.dtype, device=x.device)
+    along = shaped(chain(torch.zeros_like(by_x), by_x, steps, eye)) if free else None
+    return states[:, :, steps::steps], shaped(chain(by_p, by_x, steps)), along
 
 
 def chain(forcing: Tensor, by_x: Tensor, steps: int, first: Tensor | None = None) -> Tensor:

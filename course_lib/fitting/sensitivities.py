@@ -1,4 +1,4 @@
-"""Solutions of x' = f(t, x; p) and their derivatives by the parameters, through torchdiffeq.
+"""Solutions of x' = f(t, x; p) and their derivatives by the parameters, through torchdiffeq or by RK4.
 
 A *model* is a function of the parameters: ``model(p) -> (f, x0)``, p of shape (..., n), x0 of shape (..., d), and f a
 field for states of x0's shape. It must treat leading axes as a batch: that is how all n derivatives are had at once.
@@ -11,10 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torchdiffeq import odeint
 
 from course_lib.integrators.errors import SolveError
-from course_lib.integrators.explicit import Field
+from course_lib.integrators.explicit import Field, rk4
 
 Model = Callable[[Tensor], tuple[Field, Tensor]]
 
@@ -45,6 +44,8 @@ def integrate(
     SolveError
         The step size underflowed, the steps ran out, or a state is not finite.
     """
+    from torchdiffeq import odeint  # here: it takes as long to import as a small fit takes
+
     try:
         x = odeint(f, x0, t, method=method, rtol=rtol, atol=atol, options={"max_num_steps": max_steps})
     except AssertionError as error:  # torchdiffeq reports every failure of a solve by a bare assert
@@ -89,3 +90,39 @@ def sensitivities(model: Model, p: Tensor, t: Tensor, **solver) -> tuple[Tensor,
 
         x, s = integrate(both, split(x0), t, **solver).unbind(dim=1)
     return x[:, 0], s.transpose(1, 2)
+
+
+@torch.no_grad()
+def sensitivities_rows(model: Model, p: Tensor, t: Tensor, *, steps: int) -> tuple[Tensor, Tensor]:
+    """The same for rows of parameters, p of shape (k, n), by RK4: x of shape (k, m, d) and S of (k, m, d, n).
+
+    First the states; then, as they are known, the derivatives of all steps of all rows as one batch; last their
+    products (Bock 1981). S is the derivative of what was computed, and needs no solve of its own.
+    """
+    h = t.diff().repeat_interleave(steps) / steps
+    start = t[:-1].repeat_interleave(steps) + h * torch.arange(steps, dtype=t.dtype).repeat(len(t) - 1)
+    f, x = model(p)
+    states = [x]
+    for s, size in zip(start, h.tolist(), strict=True):
+        states.append(rk4(f, s, states[-1], size))
+    x = torch.stack(states, 1)
+    with torch.enable_grad():
+        first, every = p.clone().requires_grad_(), p.unsqueeze(1).repeat(1, len(h), 1).requires_grad_()
+        before = x[:, :-1].clone().requires_grad_()
+        one = (1, -1, 1)
+        (S,) = slopes(model(first)[1], first)
+        by_p, by_x = slopes(rk4(model(every)[0], start.view(one), before, h.view(one)), every, before)
+    kept = [S]
+    for j in range(len(h)):
+        S = torch.baddbmm(by_p[:, j], by_x[:, j], S)
+        if (j + 1) % steps == 0:
+            kept.append(S)
+    return x[:, ::steps], torch.stack(kept, 1)
+
+
+def slopes(y: Tensor, *inputs: Tensor) -> list[Tensor]:
+    """Derivatives of y, (..., d), by inputs (..., n), each row of y by its own row of inputs: shapes (..., d, n)."""
+    if not y.requires_grad:
+        return [v.new_zeros(*y.shape, v.shape[-1]) for v in inputs]
+    rows = [torch.autograd.grad(c.sum(), inputs, retain_graph=True, materialize_grads=True) for c in y.unbind(-1)]
+    return [torch.stack(parts, -2) for parts in zip(*rows, strict=True)]
