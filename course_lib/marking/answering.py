@@ -37,8 +37,9 @@ def main() -> None:
             raise NameError(f"the notebook defines no {message['name']}")
         return shell.user_ns[message["name"]]
 
-    def clear(message: dict, value) -> None:
+    def clear(message: dict, value) -> str:
         peer.forget()
+        return message["name"]
 
     peer.operations |= {"run": run, "get": get, "clear": clear}
     try:

@@ -19,6 +19,8 @@ from .sandbox import Limits, Walled
 from .source import Assignment, grade_id, helps
 from .wire import Gone, Wire
 
+STARTS = 60.0  # seconds until a process must be ready, on a busy machine
+
 
 class TimeUp(BaseException):
     """A cell or a check takes too long. No check's ``except Exception`` may catch this."""
@@ -74,6 +76,7 @@ class Examination:
         with theirs:
             self.walled = Walled(theirs.fileno(), self.limits, self.scratch, unsafe=self.unsafe, hidden=self.hidden)
         self.peer = Peer(Wire(ours), trusted=True, classes=self.names)
+        self.guarded("the start of Python", lambda: None, STARTS)
         kept, self.done = self.done, []
         for source in kept:
             self.run(source)
@@ -84,18 +87,20 @@ class Examination:
             self.peer.wire.sock.close()
             self.walled = None
 
-    def guarded(self, what: str, action):
+    def guarded(self, what: str, action, seconds: float | None = None):
         """Do something within the time of a cell; a text that says how the process ended, if it did."""
+        if self.walled is None:
+            self.start()
         left = self.end - time.monotonic()
         if left <= 0:
             raise OutOfTime
+        seconds = min(seconds or self.limits.cell, left)
         try:
-            with deadline(min(self.limits.cell, left)):
-                if self.walled is None:
-                    self.start()
-                return action(), ""
+            with deadline(seconds):
+                result = action()
+                self.peer.clear()
+                return result, ""
         except TimeUp:
-            seconds = min(self.limits.cell, left)
             ended = f"{what} did not end within {seconds:.0f} seconds"
         except Gone as gone:
             ended = f"{what} ended the process: {self.walled.why or gone}" if self.walled else f"{what}: {gone}"
@@ -105,13 +110,14 @@ class Examination:
     def run(self, source: str) -> tuple[str, str]:
         """Run a cell of the student's: what it printed, and what went wrong."""
         error, ended = self.guarded("the cell", lambda: self.peer.ask({"op": "run", "source": source}))
+        error = None if error is None else [str(part) for part in error] if isinstance(error, list) else ["Error", ""]
         if ended:
             self.fault = ended
             return "", ended
         self.done.append(source)
         printed = self.walled.printed()
         if error:
-            self.fault = f"{error[0]}: {error[1]}"
+            self.fault = ": ".join(error)[:2000]
             return printed, self.fault
         return printed, ""
 
@@ -145,7 +151,6 @@ class Examination:
 
         def action() -> str:
             torch.manual_seed(0)
-            self.peer.clear()
             self.prepare(check)
             with contextlib.redirect_stdout(held):
                 try:

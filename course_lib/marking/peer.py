@@ -8,6 +8,7 @@ evaluated where it lives. A tensor that needs a gradient keeps it: each side hol
 from __future__ import annotations
 
 import builtins
+import secrets
 import traceback
 
 import torch
@@ -60,8 +61,13 @@ class Peer:
         return Unpacker(self, list(results)).value(call.tree)
 
     def clear(self) -> None:
-        """Forget what has been lent and borrowed here and there."""
-        self.perform({"op": "clear"}, [], [], need=False)
+        """Forget what has been lent and borrowed here and there; Gone if anything is under way that was not asked.
+
+        The reply must repeat a word that nobody could know before, so that replies sent ahead come out.
+        """
+        word = secrets.token_hex(8)
+        if self.perform({"op": "clear", "name": word}, [], [], need=False) != word:
+            raise Gone("the process answers what it was not asked")
         self.forget()
 
     def forget(self) -> None:
@@ -74,6 +80,8 @@ class Peer:
         self.post(request, tensors)
         while True:
             message, arrived = self.receive()
+            if message.get("to", request["id"]) != request["id"]:
+                raise Gone("the process answers what it was not asked")
             if "reply" in message:
                 return message["reply"], arrived[: len(message["flags"])], message["flags"]
             if "error" in message:
@@ -117,13 +125,14 @@ class Peer:
             flags = [bool(message["need"] and t.requires_grad) for t in packer.tensors]
             if any(flags):
                 self.graphs[message["id"]] = inputs, [t for t, flag in zip(packer.tensors, flags, strict=True) if flag]
-            self.post({"reply": tree, "flags": flags}, packer.tensors)
+            self.post({"reply": tree, "flags": flags, "to": message["id"]}, packer.tensors)
         except Gone:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if self.trusted and not isinstance(error, Exception):
                 raise
-            self.post({"error": [type(error).__name__, str(error)[:2000], self.place(error)]}, [])
+            said = [type(error).__name__, str(error)[:2000], self.place(error)]
+            self.post({"error": said, "to": message["id"]}, [])
 
     def vjp(self, message: dict, tensors: list[Tensor]) -> tuple[list, list]:
         """Gradients of an earlier call's inputs, from those of its results; and what these depend on in turn."""

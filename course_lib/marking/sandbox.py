@@ -58,7 +58,8 @@ def environment(home: str) -> dict[str, str]:
 
 def walls(hidden: list[Path], home: str = "/home/student") -> list[str]:
     """The bubblewrap command line that goes before the student's process."""
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "notebook"]
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
+    command += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "notebook"]
     command += ["--size", str(SCRATCH), "--tmpfs", "/tmp", "--size", str(SCRATCH), "--tmpfs", home]
     for path in visible():
         if path.is_symlink():  # /lib and /bin, where these are links into /usr

@@ -45,7 +45,6 @@ class TheirModule(nn.Module):
 
     def __init__(self, peer, number: int, parameters: dict[str, nn.Parameter]) -> None:
         super().__init__()
-        object.__setattr__(self, "_theirs", (peer, number))
         for path, value in parameters.items():
             *folders, name = path.split(".")
             place = self
@@ -54,6 +53,7 @@ class TheirModule(nn.Module):
                     place.add_module(folder, nn.Module())
                 place = place._modules[folder]
             place.register_parameter(name, value)
+        object.__setattr__(self, "_theirs", (peer, number))  # last: until then every attribute is this module's own
 
     def forward(self, *args, **kwargs):
         peer, _ = self._theirs
@@ -63,7 +63,7 @@ class TheirModule(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name.startswith("_") and name not in DUNDERS:
+            if "_theirs" not in vars(self) or (name.startswith("_") and name not in DUNDERS):
                 raise
-            peer, _ = object.__getattribute__(self, "_theirs")
+            peer, _ = self._theirs
             return peer.ask({"op": "attribute", "of": self, "name": name})
