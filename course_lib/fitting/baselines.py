@@ -1,7 +1,7 @@
 """Forecasts that cost nothing: what a model of a series must beat before its parameters are worth having.
 
-A series has shape (n, d), a row for each time, evenly spaced; a forecast of `horizon` times has shape (horizon, d). Give
-logarithms where errors count in proportion.
+A series has shape (n, d), a row for each time, evenly spaced; a forecast of `horizon` times has shape (horizon, d).
+Give logarithms where errors count in proportion.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def seasonal_naive(series: Tensor, horizon: int, *, period: int) -> Tensor:
 
 @dataclass(frozen=True)
 class AutoRegression:
-    """x_i = intercept + sum_k coefficients[k] x_{i-1-k} + noise. intercept (d,); coefficients (order, d, d); noise (d,):
-    standard deviations of what is left."""
+    """x_i = intercept + sum_k coefficients[k] x_{i-1-k} + noise.
+
+    intercept: (d,); coefficients: (order, d, d); noise: (d,), standard deviations of what is left.
+    """
 
     intercept: Tensor
     coefficients: Tensor

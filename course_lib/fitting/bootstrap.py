@@ -35,7 +35,7 @@ def resample(residuals: Tensor, replicates: int, *, block: int = 1, seed: int) -
     return (residuals - residuals.mean(0))[index.flatten(1)[:, :m]]
 
 
-def log_residual_rows(model: Model, t: Tensor, data: Tensor, *, method: str = "rk4", steps: int = 4):
+def log_trajectory_rows(model: Model, t: Tensor, data: Tensor, *, method: str = "rk4", steps: int = 4):
     """Problems for ``levenberg_marquardt_rows``: log x(t; p_k) - log data_k, by a fixed-step method, all at once.
 
     model as in ``sensitivities``; data: (replicates, m, d), positive.
@@ -83,11 +83,12 @@ def bootstrap(
     with torch.no_grad():
         clean = solve(*model(p), t, method=method, steps=steps)
     data = clean * resample(residuals, replicates, block=block, seed=seed).neg().exp()
-    problems = log_residual_rows(model, t, data, method=method, steps=steps)
+    problems = log_trajectory_rows(model, t, data, method=method, steps=steps)
     fits = levenberg_marquardt_rows(
         problems, p.expand(replicates, -1), max_solves=max_solves, gtol=1e-3, xtol=1e-4, damping=1e-3
     )
     good = [fit.p for fit in fits if isinstance(fit, Fit) and fit.converged]
     if len(good) < 0.95 * replicates:
-        raise SolveError(f"bootstrap: {replicates - len(good)} of {replicates} fits did not converge; raise max_solves.")
+        lost = replicates - len(good)
+        raise SolveError(f"bootstrap: {lost} of {replicates} fits did not converge; raise max_solves.")
     return torch.stack(good)

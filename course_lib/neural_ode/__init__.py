@@ -6,5 +6,19 @@ from .discrete import discrete_adjoint
 from .fields import MLPField
 from .node import NFE, NeuralODE
 from .odenet import ODENet
+from .structured import DampedHamiltonian, PreyPredator, SecondOrder, SeedNet, Unstructured
 
-__all__ = ["NFE", "Augment", "MLPField", "NeuralODE", "ODENet", "adjoint", "discrete_adjoint"]
+__all__ = [
+    "NFE",
+    "Augment",
+    "DampedHamiltonian",
+    "MLPField",
+    "NeuralODE",
+    "ODENet",
+    "PreyPredator",
+    "SecondOrder",
+    "SeedNet",
+    "Unstructured",
+    "adjoint",
+    "discrete_adjoint",
+]
