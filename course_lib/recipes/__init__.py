@@ -13,6 +13,7 @@ MODULES = {
     "implicit-1d": "implicit_1d",
     "implicit-spirals": "implicit_spirals",
     "anode-toy": "anode_toy",
+    "lotka-volterra": "lotka_volterra",
 }
 
 
