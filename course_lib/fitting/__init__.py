@@ -1,7 +1,7 @@
 """Trajectories to data: shooting and rollouts for neural fields, sensitivities and least squares for parameters."""
 
 from .baselines import AutoRegression, autoregression, choose_autoregression, persistence, seasonal_naive
-from .bootstrap import bootstrap, log_trajectory_rows, resample
+from .bootstrap import bootstrap, resample
 from .gauss_newton import fit_trajectory
 from .horizon import full_rollout, growing_horizon
 from .least_squares import levenberg_marquardt, multi_start
@@ -24,7 +24,6 @@ __all__ = [
     "integrate",
     "levenberg_marquardt",
     "levenberg_marquardt_rows",
-    "log_trajectory_rows",
     "multi_start",
     "multiple_shooting",
     "persistence",

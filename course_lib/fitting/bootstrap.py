@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from course_lib.integrators.errors import SolveError
 from course_lib.integrators.solve import solve
 
+from .residuals import trajectory_rows
 from .rows import Fit, levenberg_marquardt_rows
 from .sensitivities import Model
 
@@ -35,27 +35,9 @@ def resample(residuals: Tensor, replicates: int, *, block: int = 1, seed: int) -
     return (residuals - residuals.mean(0))[index.flatten(1)[:, :m]]
 
 
-def log_trajectory_rows(model: Model, t: Tensor, data: Tensor, *, method: str = "rk4", steps: int = 4):
-    """Problems for ``levenberg_marquardt_rows``: log x(t; p_k) - log data_k, by a fixed-step method, all at once.
-
-    model as in ``sensitivities``; data: (replicates, m, d), positive.
-    """
-
-    def problems(p: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        k, n = p.shape
-        with torch.no_grad(), forward_ad.dual_level():
-            copies = p.unsqueeze(1).expand(k, n, n).contiguous()  # copy j of row i carries the tangent e_j
-            f, x0 = model(forward_ad.make_dual(copies, torch.eye(n, dtype=p.dtype).expand(k, n, n).contiguous()))
-            x, s = forward_ad.unpack_dual(solve(f, x0, t, method=method, steps=steps).log())
-        x, s = x[:, :, 0], s.permute(1, 0, 3, 2)  # (m, k, d); (k, m, d, n)
-        return (x.transpose(0, 1) - data[rows].log()).flatten(1), s.flatten(1, 2)
-
-    return problems
-
-
 def bootstrap(
     model: Model, p: Tensor, t: Tensor, residuals: Tensor, *, replicates: int = 200, block: int = 1, seed: int = 0,
-    method: str = "rk4", steps: int = 4, max_solves: int = 20,
+    steps: int = 4, max_solves: int = 20,
 ) -> Tensor:
     """Parameters fitted again to data made of the fitted solution and resampled residuals (Efron 1979).
 
@@ -67,8 +49,8 @@ def bootstrap(
         Its log x - log data, shape (m, d).
     replicates, block, seed
         Fits to make; times in a block, see ``resample``; seed of the draws.
-    method, steps
-        Fixed-step method and equal steps between neighbouring times, fine enough that its error is far below the noise.
+    steps
+        Steps of RK4 between neighbouring times, so many that its error is far below the noise.
 
     Returns
     -------
@@ -81,12 +63,12 @@ def bootstrap(
         More than one in twenty of the fits did not converge, which the message counts; up to that many are left out.
     """
     with torch.no_grad():
-        clean = solve(*model(p), t, method=method, steps=steps)
+        clean = solve(*model(p), t, method="rk4", steps=steps)
     data = clean * resample(residuals, replicates, block=block, seed=seed).neg().exp()
-    problems = log_trajectory_rows(model, t, data, method=method, steps=steps)
     fits = levenberg_marquardt_rows(
-        problems, p.expand(replicates, -1), max_solves=max_solves, gtol=1e-3, xtol=1e-4, damping=1e-3
-    )
+        trajectory_rows(model, t, data, steps=steps), p.expand(replicates, -1), max_solves=max_solves, gtol=1e-3,
+        xtol=1e-4, damping=1e-3,
+    )  # fmt: skip
     good = [fit.p for fit in fits if isinstance(fit, Fit) and fit.converged]
     if len(good) < 0.95 * replicates:
         lost = replicates - len(good)
