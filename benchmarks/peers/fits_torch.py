@@ -1,0 +1,101 @@
+"""One fit in torch, ours or through torchdiffeq: ``python fits_torch.py FOLDER`` (called by benchmarks/fits.py)."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+task, given = json.loads((folder / "task.json").read_text()), np.load(folder / "in.npz")
+start = [given[f"arr_{i}"] for i in range(4)]
+cubed, target, cap, width = task["problem"] == "spiral", task["target"], task["cap"], task["width"]
+dtype = torch.float64 if task["name"] == "ours, Levenberg–Marquardt" else torch.float32
+t, y = torch.tensor(given["t"], dtype=dtype), torch.tensor(given["y"], dtype=dtype)
+
+
+class Field(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 2)).to(dtype)
+        with torch.no_grad():
+            for p, value in zip(self.net.parameters(), start, strict=True):
+                p.copy_(torch.tensor(value))
+
+    def forward(self, t, x):
+        return self.net(x**3 if cubed else x)
+
+
+def least_squares(field):
+    from course_lib.fitting import fit_trajectory
+
+    fit = fit_trajectory(field, t, y, target=0.9 * target, groups=(1, None) if cubed else (1, 5, 20, None))
+    return fit.epoch
+
+
+def shooting(field):
+    from course_lib.fitting import multiple_shooting
+
+    group, lr = (3, 0.03) if cubed else (5, 0.02)
+    fit = multiple_shooting(field, t, y, epochs=3000, lr=lr, group=group, starts="data", target=0.9 * target,
+                            every=10, traced=False)  # fmt: skip
+    return len(fit.losses)
+
+
+def torchdiffeq_adam(field):
+    """The usual way: the whole rollout by dopri5, Adam, until the loss that is computed meets the target."""
+    from torchdiffeq import odeint
+
+    opt, begun, epoch = torch.optim.Adam(field.parameters(), lr=task["lr"]), time.perf_counter(), 0
+    while time.perf_counter() - begun < cap:
+        opt.zero_grad()
+        loss = (odeint(field, y[0], t, rtol=1e-4, atol=1e-4, method="dopri5") - y).square().mean()
+        if loss.item() <= 0.9 * target:
+            break
+        loss.backward()
+        opt.step()
+        epoch += 1
+    return epoch
+
+
+def torchdiffeq_shooting(field):
+    """Segments as ours, through torchdiffeq's rk4 on the same grid; the field does not know the time."""
+    from torchdiffeq import odeint
+
+    group, begun, epoch = 3 if cubed else 5, time.perf_counter(), 0
+    first = torch.arange(0, len(t) - 1, group)
+    opt = torch.optim.Adam(field.parameters(), lr=task["lr"])
+    index = first[:, None] + torch.arange(1, group + 1)
+    while time.perf_counter() - begun < cap:
+        if epoch % 10 == 0:
+            with torch.no_grad():
+                rolled = odeint(field, y[0], t, method="rk4")
+            if (rolled - y).square().mean() <= 0.5 * target:  # that rule errs more on this grid than the classical one
+                break
+        opt.zero_grad()
+        seen = odeint(field, y[first], t[: group + 1], method="rk4")[1:].transpose(0, 1)
+        (seen - y[index]).square().mean().backward()
+        opt.step()
+        epoch += 1
+    return epoch
+
+
+METHODS = {
+    "ours, Levenberg–Marquardt": least_squares, "ours, shooting with Adam": shooting,
+    "torchdiffeq dopri5, Adam": torchdiffeq_adam, "torchdiffeq rk4, shooting with Adam": torchdiffeq_shooting,
+}  # fmt: skip
+
+field = Field()
+imports = {"o": "course_lib.fitting", "t": "torchdiffeq"}
+__import__(imports[task["name"][0]])
+begun = time.perf_counter()
+evaluations = METHODS[task["name"]](field)
+seconds = time.perf_counter() - begun
+np.savez(folder / "out.npz", *[p.detach().double().numpy() for p in field.net.parameters()])
+(folder / "out.json").write_text(json.dumps({"seconds": seconds, "evaluations": evaluations}))
