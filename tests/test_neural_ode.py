@@ -143,7 +143,7 @@ def test_mlp_field_is_the_net_it_says():
     f = MLPField(2, 50, depth=1, seed=1)
     assert sum(p.numel() for p in f.parameters()) == 252  # 2-50-2
     x = torch.randn(4, 2)
-    by_hand = torch.tanh(x @ f.net[0].weight.T + f.net[0].bias) @ f.net[2].weight.T + f.net[2].bias
+    by_hand = torch.tanh(x @ f.layers[0].weight.T + f.layers[0].bias) @ f.layers[1].weight.T + f.layers[1].bias
     assert torch.allclose(f(0.0, x), by_hand, atol=1e-6) and torch.equal(f(0.0, x), f(7.0, x))
     again, other = MLPField(2, 50, depth=1, seed=1), MLPField(2, 50, depth=1, seed=2)
     assert torch.equal(f(0.0, x), again(0.0, x)) and not torch.equal(f(0.0, x), other(0.0, x))

@@ -19,7 +19,7 @@ from torch import Tensor
 from .dopri5 import A, C, E, P, Step, check_slope, plain_times, why_it_ended
 from .errors import SolveError
 from .inputs import check_state
-from .step_control import next_step
+from .step_control import STRETCH, next_step
 
 WEIGHTS = torch.tensor([w for row in (*A, E) for w in row], dtype=torch.float64)
 ENDS = [sum(len(row) for row in (*A, E)[: i + 1]) for i in range(len(A) + 1)]
@@ -83,7 +83,7 @@ def dopri5_each(
         for i in live:
             if len(steps[i]) == max_steps or abs(h[i]) < 10 * math.ulp(now[i]):
                 raise SolveError(f"problem {i}: {why_it_ended(now[i], end, h[i], steps[i])}")
-        final = [abs(end - now[i]) <= 1.01 * abs(h[i]) for i in range(count)]
+        final = [abs(end - now[i]) <= STRETCH * abs(h[i]) for i in range(count)]
         h = [(end - now[i] if final[i] else h[i]) if now[i] != end else 0.0 for i in range(count)]
         y, k, error = attempt(f, now, x, h, slope, rtol, atol)
         lost = [i for i in live if not math.isfinite(error[i])]

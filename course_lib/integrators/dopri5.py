@@ -18,7 +18,7 @@ from torch import Tensor
 from .errors import SolveError
 from .explicit import Field
 from .inputs import check_state, check_times, is_batched, numbers
-from .step_control import Norm, error_ratio, first_step, next_step, rms
+from .step_control import STRETCH, Norm, error_ratio, first_step, next_step, rms
 
 C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)  # times of the stages 2 to 7, in units of h
 A = (  # weights of the slopes before them; the last row gives the new state
@@ -112,7 +112,7 @@ def dopri5(
     while now != end:
         if len(steps) == max_steps or abs(h) < 10 * math.ulp(now):
             raise SolveError(why_it_ended(now, end, h, steps))
-        final = abs(end - now) <= 1.01 * abs(h)
+        final = abs(end - now) <= STRETCH * abs(h)
         h = end - now if final else h
         y, k = stages(f, now, x, h, slope)
         with torch.no_grad():

@@ -84,10 +84,11 @@ def repeat(rule: Method, f: Field, x: Tensor, t: Tensor, steps: int) -> list[Ten
     """The states at the times t, by ``steps`` equal steps of a method between neighbours; nothing is checked before."""
     states, shape = [x], x.shape
     sizes = t.diff() / steps
+    starts = t[:-1, None] + torch.arange(steps, dtype=t.dtype, device=t.device) * sizes[:, None]
     # A float serves a step better than a 0-d tensor, of which every use is an operation; but it carries no derivative.
-    for start, h in zip(t[:-1], sizes.tolist() if is_plain(t) else sizes, strict=True):
-        for k in range(steps):
-            x = rule.step(f, start + k * h, x, h)
+    for row, h in zip(starts, sizes.tolist() if is_plain(t) else sizes, strict=True):
+        for now in row.unbind():
+            x = rule.step(f, now, x, h)
         if x.shape != shape:
             # Broadcasting would otherwise turn a slip in the field into a wrong answer.
             raise ValueError(f"f: made the state {tuple(x.shape)} from {tuple(shape)}; return the shape of x.")

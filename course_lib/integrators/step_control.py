@@ -12,6 +12,7 @@ from torch import Tensor
 
 Norm = Callable[[Tensor], Tensor]
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0  # aim below the tolerance; bounds on what one step may do to h
+STRETCH = 1.1  # what is left after the last step may be so much longer than h: SAFETY leaves room for that
 
 
 def rms(v: Tensor) -> Tensor:

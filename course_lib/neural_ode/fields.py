@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import elu, linear, silu, softplus
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "tanh": nn.Tanh, "softplus": nn.Softplus, "elu": nn.ELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "relu": nn.ReLU,
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh, "softplus": softplus, "elu": elu, "silu": silu, "sigmoid": torch.sigmoid, "relu": torch.relu,
 }
 
 
@@ -38,14 +42,12 @@ class MLPField(nn.Module):
             raise ValueError(f"activation: {activation!r} is unknown; choose one of {', '.join(ACTIVATIONS)}.")
         if depth < 1:
             raise ValueError(f"depth: expected at least one hidden layer, got {depth!r}.")
-        self.dim, self.time = dim, time
+        self.dim, self.time, self.activation = dim, time, ACTIVATIONS[activation]
+        sizes = [dim + time, *[hidden] * depth, dim]
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
-            layers: list[nn.Module] = []
-            for k in range(depth):
-                layers += [nn.Linear(hidden if k else dim + time, hidden, dtype=dtype), ACTIVATIONS[activation]()]
-            self.net = nn.Sequential(*layers, nn.Linear(hidden, dim, dtype=dtype))
+            self.layers = nn.ModuleList(nn.Linear(a, b, dtype=dtype) for a, b in itertools.pairwise(sizes))
 
     def forward(self, t: Tensor | float, x: Tensor) -> Tensor:
         if x.shape[-1:] != (self.dim,):
@@ -53,4 +55,7 @@ class MLPField(nn.Module):
         if self.time:
             t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
             x = torch.cat((x, t.expand(*x.shape[:-1], 1)), dim=-1)
-        return self.net(x)
+        *hidden, last = self.layers
+        for layer in hidden:  # by functions: calls of modules cost a small net more than its arithmetic
+            x = self.activation(linear(x, layer.weight, layer.bias))
+        return linear(x, last.weight, last.bias)
