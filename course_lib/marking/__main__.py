@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -82,8 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     report.tables(records, output)
     report.pages(records, output / "feedback")
     book = output / "gradebook.db"
-    book.unlink(missing_ok=True)
-    autograde.create(book, list(known.values()))
+    shutil.copy(empty, book)
     autograde.enter(book, records)
     print(f"marks: {output / 'marks.csv'}; feedback: {output / 'feedback'}; gradebook: {book}")
     return 0

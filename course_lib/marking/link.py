@@ -1,7 +1,7 @@
 """One autograd graph over two processes: ``Link`` is the node behind which the other process's part lies.
 
-Gradients go to the tensors of a call and to the parameters of shared modules. They do not reach a tensor that a function
-called back from the other side holds in its closure, unless it belongs to such a module.
+Gradients go to the tensors of a call and to the parameters of shared modules. They do not reach a tensor that a
+function called back from the other side holds in its closure, unless it belongs to such a module.
 """
 
 from __future__ import annotations

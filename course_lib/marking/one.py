@@ -1,7 +1,13 @@
-"""Mark one submission, in a process of its own: ``python -m course_lib.marking.one JOB``; JOB is a JSON file."""
+"""Mark submissions, each in a process of its own: ``python -m course_lib.marking.one SOURCE``.
+
+The name of a job's file comes in on a line; a copy of this process, which has imported what marking needs, does it; a
+line goes out when it has ended.
+"""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import os
 import resource
@@ -9,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 MEMORY = 8 * 2**30  # bytes; the examiner runs nothing of a stranger's, but reads what strangers hand in
@@ -63,14 +70,51 @@ def mark(job: dict, scratch: Path) -> dict:
     }  # fmt: skip
 
 
-def main() -> None:
-    job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+def do(path: Path) -> None:
+    """Do one job and write its record."""
+    job = json.loads(path.read_text("utf-8"))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="marking-") as scratch:
         record = mark(job, Path(scratch))
     record |= {"student": job["student"], "handed_in": job["name"], "seconds": round(time.monotonic() - started, 1)}
     write(Path(job["record"]), json.dumps(record))
+
+
+def warm(source: Path) -> None:
+    """Import what every job needs: the libraries, and what the checks' own cells import."""
+    import torch
+
+    from . import autograde, examiner, restore, sandbox  # noqa: F401
+    from .source import assignments
+
+    torch.set_num_threads(1)
+    for assignment in assignments(source).values():
+        for cell in assignment.cells:
+            if "optim." in cell.source:
+                import torch._dynamo  # which the first optimiser of a process imports, in seconds
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    with contextlib.suppress(Exception):
+                        exec(compile(ast.Module([node], []), "<import>", "exec"), {})
+
+
+def main() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    warm(Path(sys.argv[1]))
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                do(Path(json.loads(line)))
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(f"the examiner ended with status {status}", flush=True)
 
 
 if __name__ == "__main__":

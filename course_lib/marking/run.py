@@ -59,12 +59,12 @@ def key(submission: Submission, assignments: dict[str, Assignment], limits: Limi
 
 
 class Marking:
-    """The jobs of one run; each is a process, so that nothing in one can reach another or this one."""
+    """The jobs of one run: each thread has an examiner, which does each job in a process of its own."""
 
     def __init__(self, source: Path, output: Path, limits: Limits, *, unsafe: bool, hidden: list[Path]) -> None:
         self.source, self.output, self.limits, self.unsafe = source, output, limits, unsafe
         self.hidden, self.running, self.lock = hidden, set(), threading.Lock()
-        self.stopped = False
+        self.stopped, self.own = False, threading.local()
 
     def one(self, submission: Submission, record: Path) -> dict:
         """The record of one submission, from disk if it is there."""
@@ -91,25 +91,39 @@ class Marking:
         }  # fmt: skip
 
     def process(self, job: Path) -> str:
-        """Run the marking of one job; its last words, should it leave no record."""
-        command = [sys.executable, "-m", "course_lib.marking.one", str(job)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-        with self.lock:
-            if self.stopped:
-                return "stopped"
-            worker = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, start_new_session=True
-            )
-            self.running.add(worker)
+        """Have one job done by this thread's examiner; its last words, should it leave no record."""
+        worker = getattr(self.own, "worker", None)
+        if worker is None or worker.poll() is not None:
+            worker = self.own.worker = self.start()
+        timer = threading.Timer(self.limits.total + 180, end, [worker])
+        timer.start()
         try:
-            said = worker.communicate(timeout=self.limits.total + 120)[1].decode("utf-8", "replace").strip()
-            return said.splitlines()[-1][:300] if said else f"the examiner ended with status {worker.returncode}"
-        except subprocess.TimeoutExpired:
-            end(worker)
-            return "the examiner did not end in time"
+            worker.stdin.write(json.dumps(str(job)) + "\n")
+            worker.stdin.flush()
+            said = worker.stdout.readline().strip()
+        except (OSError, ValueError):
+            said = ""
         finally:
-            with self.lock:
-                self.running.discard(worker)
+            timer.cancel()
+        if not said:
+            end(worker)
+            said = "the examiner did not end in time, or could not start"
+        log = self.output / "errors.txt"
+        return f"{said}; see {log.name}" if log.exists() and log.stat().st_size else said
+
+    def start(self) -> subprocess.Popen:
+        """An examiner that waits for jobs."""
+        command = [sys.executable, "-m", "course_lib.marking.one", str(self.source)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        with self.lock, (self.output / "errors.txt").open("a") as log:
+            if self.stopped:
+                raise RuntimeError("stopped")
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+            self.running.add(worker)
+        return worker
 
     def stop(self) -> None:
         """End what is running; what is not recorded is marked by the next run."""
@@ -125,11 +139,10 @@ class Marking:
             try:
                 for future in as_completed(waiting):
                     yield future.result()
-            except BaseException:
+            finally:
                 for future in waiting:
                     future.cancel()
                 self.stop()
-                raise
 
 
 def end(worker: subprocess.Popen) -> None:

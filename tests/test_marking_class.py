@@ -1,0 +1,161 @@
+"""A whole class, with nbgrader: one table, one page a student, and a killed run that goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import marking_tools as tools
+import nbformat
+import pytest
+
+pytest.importorskip("nbgrader", reason="marking a class needs the extra `teach`")
+
+from course_lib.marking import __main__ as command
+
+UNSAFE = [] if tools.WALLS else ["--unsafe"]
+LIMITS = ["--jobs", "1", "--seconds", "5", "--memory", "1.5"]
+RIGHT = tools.RIGHT
+
+
+def mark(folder: Path, source: Path, *more: str) -> int:
+    return command.main([str(folder), "--source", str(source), *LIMITS, *UNSAFE, *more])
+
+
+def rows(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def hand_in(folder: Path, name: str, nb: nbformat.NotebookNode) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nb, path)
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    """A class with odd names, a broken file, a stranger's notebook and one that is honest; marked once."""
+    root = tmp_path_factory.mktemp("class of '26, ñ")
+    source, folder = tools.write_source(root / "source"), root / "handed in"
+    hand_in(folder, "Zoë O'Neil \"Z\"/tiny/tiny.ipynb", tools.notebook(source, RIGHT))
+    hand_in(folder, "=cmd()/tiny.ipynb", tools.notebook(source, RIGHT | {"half": "return 0.0"}))
+    leaves = {"half": "import os; os._exit(1)", "twice": RIGHT["twice"]}
+    hand_in(folder, "李 雷_tiny.ipynb", tools.notebook(source, leaves))
+    (folder / "broken").mkdir()
+    (folder / "broken" / "tiny.ipynb").write_bytes(b'{"cells": [')
+    (folder / "nothing <b>").mkdir()
+    (folder / "nothing <b>" / "essay.txt").write_text("my dog")
+    status = mark(folder, source)
+    return root, source, folder, status
+
+
+def test_every_notebook_has_a_row_with_its_marks_or_a_line(school):
+    root, _, _, status = school
+    found = {row["student"]: row for row in rows(root / "handed in-marks" / "marks.csv")}
+    assert status == 0
+    marks = {student: (row["marks"], row["of"]) for student, row in found.items()}
+    assert marks == {
+        "Zoë O'Neil \"Z\"": ("6", "6"), "'=cmd()": ("5", "6"), "李 雷": ("2", "6"),
+        "broken": ("0", "6"), "nothing <b>": ("0", "0"),
+    }  # fmt: skip
+    assert "not JSON" in found["broken"]["note"] and "not a regular file" in found["nothing <b>"]["note"]
+    each = {(r["student"], r["exercise"]): r for r in rows(root / "handed in-marks" / "exercises.csv")}
+    assert "ended the process" in each["李 雷", "half"]["what the check said"]
+    assert each["'=cmd()", "half"]["marks"] == "0" and "got 0" in each["'=cmd()", "half"]["what the check said"]
+
+
+def test_every_student_has_a_page_that_stands_alone_and_keeps_the_hidden_tests(school):
+    pages = list((school[0] / "handed in-marks" / "feedback").glob("*.html"))
+    assert len(pages) == 5
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert "<h1>Feedback for" in text and "secret number" not in re.sub(r"holds: .*", "", text)
+        assert not re.search(r"https?://|<script|src=", text) and "<b>" not in text
+        assert "HIDDEN" not in text
+
+
+def test_the_gradebook_has_the_class(school):
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{school[0] / 'handed in-marks' / 'gradebook.db'}") as book:
+        scores = {s.student.id: s.score for s in book.assignment_submissions("tiny")}
+    assert scores == {"Zoë O'Neil \"Z\"": 6, "=cmd()": 5, "李 雷": 2}
+
+
+def test_again_it_marks_only_what_has_changed(school, capsys):
+    root, source, folder, _ = school
+    records = root / "handed in-marks" / "records"
+    before = {p.name: p.stat().st_mtime_ns for p in records.glob("*.json")}
+    table = (root / "handed in-marks" / "marks.csv").read_bytes()
+    assert mark(folder, source) == 0
+    assert "5 notebooks, 5 marked before" in capsys.readouterr().out
+    assert {p.name: p.stat().st_mtime_ns for p in records.glob("*.json")} == before
+    assert (root / "handed in-marks" / "marks.csv").read_bytes() == table
+    hand_in(folder, "=cmd()/tiny.ipynb", tools.notebook(source, RIGHT))
+    assert mark(folder, source) == 0
+    assert "5 notebooks, 4 marked before" in capsys.readouterr().out
+    found = {row["student"]: row["marks"] for row in rows(root / "handed in-marks" / "marks.csv")}
+    assert found["'=cmd()"] == "6"
+
+
+def test_killed_and_started_again_it_gives_the_marks_of_one_run(tmp_path):
+    source, folder = tools.write_source(tmp_path / "source"), tmp_path / "in"
+    for k in range(2):
+        hand_in(folder, f"s{k}/tiny.ipynb", tools.notebook(source, dict(list(RIGHT.items())[:k])))
+    line = [sys.executable, "-m", "course_lib.marking", str(folder), "--source", str(source), *LIMITS, *UNSAFE]
+    run = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    while not re.match(r"\[1/2", run.stdout.readline()):
+        assert run.poll() is None
+    os.killpg(run.pid, 9)
+    run.wait()
+    time.sleep(0.2)
+    done = len(list((tmp_path / "in-marks" / "records").glob("*.json")))
+    assert done == 1
+    again = subprocess.run(line, capture_output=True, text=True)
+    assert again.returncode == 0 and "2 notebooks" in again.stdout and "0 marked before" not in again.stdout
+    assert [row["marks"] for row in rows(tmp_path / "in-marks" / "marks.csv")] == ["0", "2"]
+
+
+def test_an_examiner_that_dies_leaves_a_line_and_the_others_their_marks(tmp_path, monkeypatch):
+    from course_lib.marking.run import Marking, Submission
+    from course_lib.marking.sandbox import Limits
+
+    marking = Marking(tmp_path, tmp_path, Limits(), unsafe=True, hidden=[])
+    (tmp_path / "records").mkdir()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    record = marking.one(Submission("a", None, tmp_path / "a.ipynb", "a.ipynb"), tmp_path / "records" / "a.json")
+    assert record["marks"] == 0 and "could not be marked" in record["note"]
+
+
+def test_nbgrader_takes_the_generated_notebooks_without_a_warning(tmp_path):
+    """Its own way: source, release, autograde of a solved notebook; checksums agree, marks are full."""
+    source = tools.write_source(tmp_path / "masters")
+    nb = nbformat.read(source / "tiny.ipynb", as_version=4)
+    hand_in(tmp_path, "source/tiny/tiny.ipynb", nb)
+    hand_in(tmp_path, "submitted/ada/tiny/tiny.ipynb", tools.notebook(source, RIGHT))
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    for step in (["generate_assignment"], ["autograde"]):
+        line = [sys.executable, "-m", "nbgrader", *step, "tiny", f"--CourseDirectory.root={tmp_path}"]
+        result = subprocess.run(line, capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        told = [text for text in result.stderr.splitlines() if "WARNING" in text and "nbgrader" in text]
+        # A check that has lost its hidden tests has another checksum: that is how nbgrader finds them missing.
+        assert not [text for text in told if "twice-check" not in text and "config" not in text], told
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as book:
+        assert book.find_submission("tiny", "ada").score == 6 - 1  # without our examiner `half` may change `counted`
+
+
+def test_records_hold_what_a_check_said(school):
+    records = [json.loads(p.read_text("utf-8")) for p in (school[0] / "handed in-marks" / "records").glob("*.json")]
+    assert all({"student", "marks", "points", "exercises", "seconds"} <= set(r) for r in records)
+    held = [ex["held"] for r in records for ex in r["exercises"] if ex["id"] == "twice" and ex["marks"]]
+    assert held and all("holds: the secret number" in text for text in held)
