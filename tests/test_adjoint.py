@@ -40,7 +40,19 @@ def test_discrete_adjoint_is_autograd_through_the_unrolled_steps(method, checkpo
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("checkpoints", [None, "log"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("steps", [7, 50])
+def test_steps_linearised_at_once_give_the_same_gradient(method, steps):
+    f, x0 = field(), state().requires_grad_()
+    there = solve(f, x0, TIMES, method=method, steps=steps)
+    path = discrete_adjoint(f, x0, TIMES, method=method, steps=steps, checkpoints="all")
+    for a, b in zip(gradients(path, f, x0), gradients(there, f, x0), strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-10)
+    with pytest.raises(ValueError, match=r'^checkpoints: "all" needs an explicit method'):
+        discrete_adjoint(f, x0, TIMES, method="trapezoid", checkpoints="all")
+
+
+@pytest.mark.parametrize("checkpoints", [None, "log", "all"])
 def test_discrete_adjoint_passes_gradcheck(checkpoints):
     A, x0 = state(2, 2).requires_grad_(), state().requires_grad_()
 
@@ -110,7 +122,7 @@ def test_seminorm_saves_evaluations_where_parameters_are_many():
 
 def test_evaluations_redone_are_counted():
     f, x0 = field(), state().requires_grad_()
-    for checkpoints, low, high in ((None, 64, 64), (64, 64, 64), (4, 64, 64), ("log", 65, 64 * 4)):
+    for checkpoints, low, high in ((None, 64, 64), (64, 64, 64), ("all", 64, 64), (4, 64, 64), ("log", 65, 64 * 4)):
         spent = {}
         path = discrete_adjoint(f, x0, [0.0, 1.0], method="heun", steps=64, checkpoints=checkpoints,
                                 forward=lambda n: spent.update(forward=n),  # noqa: B023
