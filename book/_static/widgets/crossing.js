@@ -51,7 +51,7 @@ const W = 440, H = 330, SCALE = 92;
 const STYLE = `
   :host { display: block; margin: 1.5rem 0; color: var(--pst-color-text-base, #222); font-size: 0.9rem; }
   fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; margin-bottom: 0.5rem; }
-  label { display: flex; align-items: center; gap: 0.5rem; }
+  label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 0.5rem; }
   input[type=range] { width: 8rem; accent-color: var(--pst-color-primary, #0072b2); }
   output { min-width: 2.8rem; font-variant-numeric: tabular-nums; }
   svg { width: 100%; max-width: 36rem; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; touch-action: pan-y; }
@@ -59,8 +59,7 @@ const STYLE = `
   .axis { stroke: currentColor; stroke-opacity: 0.35; fill: none; }
   .wall { stroke: currentColor; stroke-opacity: 0.35; fill: currentColor; fill-opacity: 0.05; }
   .one, .two { fill: none; stroke-width: 2.6; }
-  .one { stroke: #d55e00; } .two { stroke: #0072b2; stroke-dasharray: 7 3; }
-  :host-context(html[data-theme="dark"]) .two { stroke: #56b4e9; }
+  .one { stroke: #d55e00; } .two { stroke: var(--pst-color-primary, #0072b2); stroke-dasharray: 7 3; }
   .shadow { stroke-width: 1.2; stroke-opacity: 0.55; }
   .target { fill: none; stroke: currentColor; stroke-width: 1.6; }
   .dot { fill: currentColor; }
