@@ -10,6 +10,7 @@ from .base import Recipe, Setup, execute, missing
 MODULES = {
     "cifar10-hamiltonian": "cifar10_hamiltonian",
     "mnist-odenet": "mnist_odenet",
+    "digits-odenet": "digits_odenet",
     "implicit-1d": "implicit_1d",
     "implicit-spirals": "implicit_spirals",
     "anode-toy": "anode_toy",

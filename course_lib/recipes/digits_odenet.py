@@ -1,0 +1,133 @@
+"""The digits with the five networks whose comparison MNIST's table leaves half open, small enough for a CPU.
+
+A stem of two convolutions, 8x8 to 4x4 with 16 channels, and a head; what lies between differs:
+
+    resnet6   six residual blocks           112,074 parameters       none      nothing                      714
+    resnet1   one                            19,274                  rknet     an ODE block, backpropagated
+    odenet    the same as rknet, adjoint     20,042                            through its solver        20,042
+
+Blocks and fields are those of Chen et al. 2018 (arXiv 1806.07366) for MNIST, with a quarter of the channels. The settings are
+ours; nothing was published for this data set.
+
+    python -m course_lib run digits-odenet --model odenet --seeds 0 1 2 3 4 --device cpu --threads 1 --out book/recorded
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import digits
+from ..data.toy import Split
+from ..neural_ode import NeuralODE
+from ..records import Run
+from ..train import fit
+from .base import Recipe, Setup, parameters, seeded, setting
+
+KINDS = ("odenet", "rknet", "resnet6", "resnet1", "none")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults: the run that the book records."""
+
+    model: str = setting("odenet", "odenet, rknet, resnet6, resnet1 or none")
+    channels: int = setting(16, "of the state, a multiple of 8")
+    tolerance: float = setting(1e-3, "of the ODE block's dopri5, relative and absolute")
+    epochs: int = setting(20, "passes over the training images")
+    batch_size: int = setting(128, "images a step")
+    lr: float = setting(0.01, "Adam's rate at the start; falls to 0 along a cosine")
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The embedded digits, one split for all seeds."""
+
+    split: Split
+    name: str = "digits, 1437 + 360 images of 8x8"
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(b"".join(t.numpy().tobytes() for t in self.split)).hexdigest()
+
+
+def load(config: Config, setup: Setup) -> Digits:
+    return Digits(digits(seed=0))
+
+
+class Residual(nn.Module):
+    """x + conv(relu(norm(conv(relu(norm(x)))))), 3x3 convolutions without biases."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm1, self.norm2 = (nn.GroupNorm(8, channels) for _ in range(2))
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
+
+
+class ConvField(nn.Module):
+    """f(t, x): the residual branch, normed at its end, with the time as one more channel before each convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (nn.GroupNorm(8, channels) for _ in range(3))
+        self.conv1, self.conv2 = (nn.Conv2d(channels + 1, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        for norm, conv in ((self.norm1, self.conv1), (self.norm2, self.conv2)):
+            x = F.relu(norm(x))
+            x = conv(torch.cat((torch.as_tensor(t).to(x).expand(len(x), 1, *x.shape[2:]), x), 1))
+        return self.norm3(x)
+
+
+def model(kind: str, *, channels: int = 16, tolerance: float = 1e-3) -> nn.Sequential:
+    """A network of the table: (batch, 1, 8, 8) in [0, 1] to logits (batch, 10). ValueError for an unknown kind."""
+    if kind not in KINDS:
+        raise ValueError(f"model={kind!r} is unknown: give one of {', '.join(KINDS)}")
+    middle: list[nn.Module] = [Residual(channels) for _ in range({"resnet1": 1, "resnet6": 6}.get(kind, 0))]
+    if kind in {"odenet", "rknet"}:
+        gradient = "adjoint" if kind == "odenet" else "direct"
+        middle = [NeuralODE(ConvField(channels), rtol=tolerance, atol=tolerance, gradient=gradient)]
+    stem = [nn.Conv2d(1, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.ReLU()]
+    stem.append(nn.Conv2d(channels, channels, 4, stride=2, padding=1))
+    head = [nn.GroupNorm(8, channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)]
+    return nn.Sequential(*stem, *middle, *head)
+
+
+def run(
+    config: Config, data: Digits, seeds: list[int], setup: Setup, checkpoint: Callable[[int], Path | None]
+) -> Iterator[Run]:
+    for seed in seeds:
+        net = seeded(lambda: model(config.model, channels=config.channels, tolerance=config.tolerance), seed)
+        options = setup.fit_options() | {"compile": False, "precision": "float32"}  # step-size control needs both
+        history = fit(
+            net, data.split.train, "cross_entropy", seed=seed, epochs=config.epochs, lr=config.lr, schedule="cosine",
+            batch_size=config.batch_size, metrics="accuracy", validation=data.split.validation,
+            checkpoint=checkpoint(seed), **options,
+        )  # fmt: skip
+        if not history.epochs:
+            yield Run(seed, history, {})
+            continue
+        final = {
+            "test_error": 1 - history.metrics["val_accuracy"][-1], "train_loss": history.loss[-1],
+            "epochs": history.epochs, "seconds": history.seconds[-1],
+            "seconds_a_step": history.seconds[-1] / history.steps, "nfe_forward": history.nfe_forward[-1],
+            "nfe_backward": history.nfe_backward[-1], "parameters": parameters(net),
+        }  # fmt: skip
+        yield Run(seed, history, final)
+
+
+RECIPE = Recipe(
+    name="digits-odenet",
+    summary="the digits by an ODE-Net, an RK-Net, ResNets and no block, small enough for a CPU",
+    config=Config, small={"epochs": 1, "channels": 8}, load=load, run=run, label=lambda config: config.model,
+    wanted=tuple({"model": kind} for kind in KINDS),
+)  # fmt: skip
