@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 NAMES ?=
 PORT ?= 8000
 
-.PHONY: help book test exercises mark lint serve clean doctor
+.PHONY: help book test exercises mark slides lint serve clean doctor
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -49,6 +49,9 @@ exercises: $(READY) ## write the notebooks of solutions/ and exercises/ from the
 mark: $(TEACH) ## mark what students handed in, into SUBMISSIONS-marks (SUBMISSIONS=dir MARK="--help")
 	@test -n "$(SUBMISSIONS)" || { echo "say what to mark: make mark SUBMISSIONS=folder" >&2; exit 1; }
 	@$(BIN)/python -m course_lib.marking "$(SUBMISSIONS)" $(MARK)
+
+slides: $(TEACH) ## slides of the chapters from their own cells, into _build/slides (NAMES="ch1_euler ...")
+	@$(BIN)/python -m course_lib.authoring.slides $(NAMES)
 
 lint: $(READY) ## check the style of the code with ruff
 	@$(BIN)/python -m ruff check .

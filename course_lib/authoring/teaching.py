@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from . import masters
 from .sphinx_ext import table
 
-TIME = re.compile(r"\*\*How long\*\*: (.*?)(?:\.(?: |$)|;)", flags=re.DOTALL | re.MULTILINE)
+TIME = re.compile(r"\*\*(?:How long|It takes)\*\*:? (.*?)(?:\.(?: |$)|;)", flags=re.DOTALL | re.MULTILINE)
 
 
 def told(says: str) -> str:

@@ -37,7 +37,9 @@ def found(path: list[str], base: type | None = None) -> object:
     module, name = path
     if module.split(".")[0] not in (OPEN if base is None else ("course_lib", "torch")):
         raise ValueError(f"{module}.{name} cannot be handed over.")
-    value = getattr(sys.modules.get(module) or (importlib.import_module(module) if base is None else None), name)
+    if base is None or (module.startswith("course_lib.") and not module.endswith("__main__")):
+        importlib.import_module(module)
+    value = getattr(sys.modules.get(module), name)
     if base is not None and not (isinstance(value, type) and issubclass(value, base)):
         raise ValueError(f"{module}.{name} cannot be handed over.")
     return value

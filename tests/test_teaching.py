@@ -1,0 +1,45 @@
+"""The instructors' page takes its plan and its mistakes from the masters and the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from docutils import nodes
+
+from course_lib.authoring import masters, teaching
+
+ROOT = Path(__file__).resolve().parents[1]
+MASTERS = sorted((ROOT / "solutions").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
+def test_every_exercise_has_its_mistakes_and_a_remark(path):
+    master = masters.read(path)
+    text = "\n".join(teaching.mistakes(master))
+    parts = text.split("The check tells:")[1:]
+    assert len(parts) == len(master.exercises)
+    for part in parts:
+        told = [line for line in part.splitlines() if line.startswith("- “")]
+        assert len(told) >= 2 and not any(".*" in line or "\\" in line for line in told)
+    assert "*What to say.*" in text
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "book").glob("ch[0-9]*.md")), ids=lambda path: path.stem)
+def test_every_chapter_says_how_long_it_takes(page):
+    assert teaching.TIME.search(page.read_text("utf-8"))
+
+
+def test_the_plan_has_a_row_a_chapter(monkeypatch):
+    place = nodes.container(lesson_plan=True)
+    tree = nodes.section("", place)
+    env = SimpleNamespace(
+        found_docs={"book/ch1_euler", "book/notation"}, titles={"book/ch1_euler": nodes.title("", "Euler")},
+        nb_metadata={"book/ch1_euler": {"exec_data": {"runtime": 41.7}}},
+    )  # fmt: skip
+    builder = SimpleNamespace(get_relative_uri=lambda here, there: f"{there}.html")
+    teaching.fill_plan(SimpleNamespace(srcdir=str(ROOT), env=env, builder=builder), tree, "book/instructors")
+    cells = [entry.astext() for entry in tree.findall(nodes.entry)]
+    said = "an hour and a half to read, and 100 minutes for the exercises"
+    assert cells[4:] == ["Euler", said, "42 s", "100 minutes, 20 marks"]
