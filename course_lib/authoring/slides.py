@@ -2,12 +2,13 @@
 
 A heading begins a slide; it shows the first paragraph below it, the displayed equations, the numbered statements and
 the figures. All other prose becomes the speaker's notes (press s), and code stays away, but for the short cells that a
-reader of the page sees. The page is executed, so that the numbers in the text are those of this machine.
+reader of the page sees. Outputs are those of the last `make book`; a page that it has not run is executed here.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import subprocess
 import sys
@@ -15,8 +16,11 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from jupyter_cache import get_cache
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+
+from .sphinx_ext import LIBRARY, inputs_hash
 
 LONGEST = 18  # lines of a code cell that fits a slide
 ROLE = re.compile(r"\{(?:term|ref|numref|eq|doc|prf:ref|cite[:\w]*)\}`([^`<]*?)(?:\s*<[^`]*>)?`")
@@ -99,6 +103,19 @@ def deck(nb: NotebookNode) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=slides, metadata=nb.metadata)
 
 
+def executed(page: Path) -> NotebookNode:
+    """The page with its outputs: those of the last `make book`, if nothing has changed since; else it runs."""
+    nb = jupytext.read(page)
+    records = sorted(Path("book/recorded").glob("**/*.json"))
+    folder = Path("_build/.jupyter_cache") / inputs_hash(LIBRARY, Path("constraints.txt"), *records)
+    if folder.exists():
+        with contextlib.suppress(KeyError):
+            return get_cache(folder).merge_match_into_notebook(nb)[1]
+    print(f"{page.stem}: executing ...", flush=True)
+    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": "book"}}).execute()
+    return nb
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m course_lib.authoring.slides", description=__doc__)
     parser.add_argument("names", nargs="*", help="chapters (default: all), for example ch1_euler")
@@ -110,9 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path("_build/slides")
     folder.mkdir(parents=True, exist_ok=True)
     for page in pages:
-        print(f"{page.stem}: executing ...", flush=True)
-        nb = jupytext.read(page)
-        NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": "book"}}).execute()
+        nb = executed(page)
         path = folder / f"{page.stem}.ipynb"
         nbformat.write(deck(nb), path)
         command = [sys.executable, "-m", "nbconvert", "--to", "slides", str(path), "--SlidesExporter.theme=simple"]
