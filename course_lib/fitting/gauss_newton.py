@@ -40,6 +40,8 @@ def fit_trajectory(
     For every number in `groups` in turn, segments of so many gaps are begun at the data and their mean squared misfit
     is minimised; None stands for the rollout over all times. Between the stages the rollout is measured.
 
+    ::
+
         fit = fit_trajectory(MLPField(2, 32, depth=1, seed=0, dtype=torch.float64), t, data, target=1e-2)
         fits = fit_trajectory([MLPField(2, 32, depth=1, seed=s) for s in range(10)], t, data, target=1e-2)
 

@@ -26,7 +26,12 @@ def growing_horizon(
 ) -> TrajectoryFit:
     """Fit fields by the rollout over the times up to each horizon in turn; a stage starts where the last one ended.
 
+    ::
+
         fit = growing_horizon(field, t, data, horizons=(1.5, 3.0, 5.0), epochs=300, lr=(0.05, 0.05, 0.01))
+
+    The parameters not named here, the result and the errors are those of ``multiple_shooting``. In the result the
+    losses and checks run on through the stages, and the rollouts are those over the window of the time.
 
     Parameters
     ----------
@@ -37,13 +42,9 @@ def growing_horizon(
         For each stage, or one number for all.
     free_start, x0
         Whether the start of the rollout is an unknown too; where it is begun: at data[0] unless x0, shape of a state,
-        is given, as it must be with `observe`.
+        is given, as it must be with ``observe``.
     target, every
-        In a stage a seed stops at the first rollout *over its window* with mean squared error of at most `target`.
-
-    The other parameters, the result and the errors are those of ``multiple_shooting``; `losses` and `checks` run on
-    through the stages, and `rollouts` are those over the window of the time. With `horizons=(t[-1],)` this is training
-    on the full rollout: ``full_rollout``.
+        In a stage a seed stops at the first rollout *over its window* with mean squared error of at most ``target``.
     """
     weights = Weights(models)
     t, data, rule = prepare(t, data, method, steps, dtype=weights.dtype)

@@ -53,6 +53,8 @@ def trajectory_rows(model: Model, t: Tensor, data: Tensor, *, log: bool = True, 
     A random start can be far from any solution worth the solver's care, and it is the number of tensor operations that
     costs: twenty starts take hardly longer than one.
 
+    ::
+
         fits = levenberg_marquardt_rows(trajectory_rows(model, t, counts), starts)  # starts (20, n)
 
     Parameters

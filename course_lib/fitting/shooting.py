@@ -71,6 +71,8 @@ def multiple_shooting(
     of one segment and the start of the next. The models are changed in place: they hold the weights with the
     least rollout error, over *all* times, among those measured.
 
+    ::
+
         fit = multiple_shooting(MLPField(2, 32, seed=0), t, data, epochs=2000, lr=0.01, group=4, target=1e-2)
         fits = multiple_shooting([MLPField(2, 32, seed=s) for s in range(10)], t, data, epochs=2000, lr=0.01)
 
