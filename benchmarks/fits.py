@@ -4,8 +4,8 @@ Every fit runs in a process of its own, timed from outside: imports and compilat
 rounds, a seed a round, all from the same initial weights and on the same data. What a process hands back is its
 weights; they are judged here, by scipy's rollout at a tight tolerance, and a fit that misses the target has not
 arrived: its time is then what it was given before it was stopped (`cap`, in processor seconds). The learning rate of
-every peer is the best of a list, found on a seed that does not count. One thread. Ratios of processor seconds are what
-other work on the machine disturbs least.
+Adam on the whole rollout is the best of a list, found on a seed that does not count. One thread. Ratios of processor
+seconds are what other work on the machine disturbs least.
 
 The peers need benchmarks/requirements-fits.txt, best in an environment of their own, whose python `--peers` names.
 Pelts: six parameters on the Hudson's Bay series, in this library alone, timed inside the process, after the imports.
@@ -33,17 +33,16 @@ HERE = Path(__file__).parent
 ROUNDS, TUNING_SEED = 5, 100
 CLOCKS = ("wall", "cpu", "fit", "fit cpu")  # seconds of the whole process, and of the fit after the imports
 PROBLEMS = {
-    "spiral": {"end": 1.5, "points": 16, "x0": (2.0, 0.0), "width": 50, "target": 1e-3, "cap": 45.0},
+    "spiral": {"end": 1.5, "points": 16, "x0": (2.0, 0.0), "width": 50, "target": 1e-3, "cap": 25.0},
     "lotka_volterra": {"end": 10.0, "points": 101, "x0": (1.0, 1.0), "width": 32, "target": 1e-2, "cap": 24.0},
 }
 OURS = ("ours, Levenberg–Marquardt", "ours, shooting with Adam")
-PEERS = {  # name: (learning rates tried; None: has none)
-    "torchdiffeq dopri5, Adam": (0.03, 0.1),
-    "diffrax Tsit5, optax Adam": (0.03, 0.1),
-    "torchdiffeq rk4, shooting with Adam": (0.03,),
-    "diffrax Tsit5, shooting with optax Adam": (0.03,),
-    "diffrax, Levenberg–Marquardt as ours": (None,),
-}
+RATES = (0.03, 0.1)  # of Adam on the whole rollout, tried through diffrax, which is quick; the best serves both
+SHOOTING_RATE = 0.03
+PEERS = (
+    "torchdiffeq dopri5, Adam", "diffrax Tsit5, optax Adam", "torchdiffeq rk4, shooting with Adam",
+    "diffrax Tsit5, shooting with optax Adam", "diffrax, Levenberg–Marquardt as ours",
+)  # fmt: skip
 
 
 def truth(problem: str, x: np.ndarray) -> np.ndarray:
@@ -102,31 +101,32 @@ def once(python: str, name: str, problem: str, seed: int, lr: float | None) -> d
     return {"wall": wall, "cpu": cpu, "loss": loss, "arrived": arrived, **result}
 
 
-def compare(problem: str, python: str | None, log) -> dict:
-    """All candidates in turns; ratios are medians over the rounds of a candidate's time over ours in that round."""
-    candidates = {name: (sys.executable, None) for name in OURS}
-    rates = {}
-    for name, tried in PEERS.items() if python else ():
-        runs = {lr: once(python, name, problem, TUNING_SEED, lr) for lr in tried} if len(tried) > 1 else {}
-        arrived = {lr: run["fit cpu"] for lr, run in runs.items() if run["arrived"]}
-        best = min(arrived, key=arrived.get) if arrived else min(tried, key=lambda lr: runs[lr]["loss"] if runs else 0)
-        candidates[name], rates[name] = (python, best), {str(lr): run for lr, run in runs.items()}
-        log(f"{problem}: {name}, learning rate {best}")
-    rounds = {name: [] for name in candidates}
+def compare(problem: str, python: str | None, keep) -> None:
+    """All candidates in turns; after each round keep(table, rates tried) is called."""
+    rates, best = {}, None
+    if python:
+        rates = {lr: once(python, "diffrax Tsit5, optax Adam", problem, TUNING_SEED, lr) for lr in RATES}
+        arrived = {lr: run["fit cpu"] for lr, run in rates.items() if run["arrived"]}
+        best = min(arrived, key=arrived.get) if arrived else min(rates, key=lambda lr: rates[lr]["loss"])
+    rounds = {name: [] for name in (*OURS, *(PEERS if python else ()))}
     for seed in range(ROUNDS):
-        for name, (exe, lr) in candidates.items():
-            rounds[name].append(once(exe, name, problem, seed, lr))
-            log(f"{problem}: {name}, seed {seed}: {rounds[name][-1]}")
-    table = {}
+        for name, runs in rounds.items():
+            lr = SHOOTING_RATE if "shooting" in name else best
+            runs.append(once(sys.executable if name in OURS else python, name, problem, seed, lr))
+            print(problem, name, seed, runs[-1], flush=True)
+        keep({**PROBLEMS[problem], "rounds": seed + 1, "lr": best, "table": table(rounds), "rates tried": rates})
+
+
+def table(rounds: dict[str, list[dict]]) -> dict:
+    """Medians; ratios are medians over the rounds of a candidate's time over ours in the same round."""
+    rows = {}
     for name, runs in rounds.items():
-        entry = {key: statistics.median(r[key] for r in runs) for key in (*CLOCKS, "loss", "evaluations")}
-        entry |= {"arrived": sum(r["arrived"] for r in runs), "of": ROUNDS, "lr": candidates[name][1]}
+        row = {key: statistics.median(r[key] for r in runs) for key in (*CLOCKS, "loss", "evaluations")}
         for key in CLOCKS:
-            entry[f"{key} over ours"] = statistics.median(
-                r[key] / o[key] for r, o in zip(runs, rounds[OURS[0]], strict=True)
-            )
-        table[name] = entry | {"runs": runs}
-    return {**PROBLEMS[problem], "table": table, "rates tried": rates}
+            pairs = zip(runs, rounds[OURS[0]], strict=True)
+            row[f"{key} over ours"] = statistics.median(r[key] / o[key] for r, o in pairs)
+        rows[name] = row | {"arrived": sum(r["arrived"] for r in runs), "of": len(runs), "runs": runs}
+    return rows
 
 
 def own(which: str) -> dict:
@@ -151,14 +151,18 @@ def main() -> None:
     with contextlib.suppress(FileNotFoundError):
         result = json.loads(options.out.read_text())
     result |= {"machine": platform.machine(), "python": platform.python_version(), "cores": os.cpu_count()}
-    for problem in PROBLEMS:
-        if options.only in (None, problem):
-            result[problem] = compare(problem, options.peers, lambda line: print(line, flush=True))
+
+    def keep(name: str, found: dict) -> None:
+        result[name] = found
+        options.out.parent.mkdir(exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
     for which in ("ten_seeds", "pelts"):
         if options.only in (None, which):
-            result[which] = own(which)
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+            keep(which, own(which))
+    for problem in PROBLEMS:
+        if options.only in (None, problem):
+            compare(problem, options.peers, lambda found, problem=problem: keep(problem, found))
     for problem in PROBLEMS:
         for name, row in result.get(problem, {"table": {}})["table"].items():
             print(f"{problem:14s} {name:42s} process {row['cpu']:6.2f} s ({row['cpu over ours']:5.1f}), fit "
