@@ -1,6 +1,6 @@
 """Our solvers and gradients of neural ODEs against torchdiffeq's: forward and backward, one thread.
 
-    python benchmarks/neural_ode.py [--out benchmarks/results/neural_ode.json] [--only NAME]
+    python benchmarks/neural_ode.py [--out benchmarks/results/neural_ode.json] [--only PART ...]
 
 Both libraries get the same field, tolerance and times, and take turns; times are medians of the rounds, in CPU time of
 the one thread, which other work on the machine disturbs less than the clock. Every row says how far the two results are
@@ -36,7 +36,7 @@ from course_lib.memory import peak_bytes
 from course_lib.neural_ode import MLPField, NeuralODE
 from course_lib.recipes import digits_odenet
 
-ROUNDS = 9
+ROUNDS = 7
 Run = Callable[[], list[Tensor]]
 
 
@@ -248,7 +248,7 @@ def depth(steps: int = 1000) -> list[dict]:
     draw = torch.Generator().manual_seed(0)
     for name, field, x0 in (
         ("spiral, 2-50-2 on x³", Cubic(), torch.tensor([[2.0, 0.0]])),
-        ("2-64-64-2, batch 256", MLPField(2, 64, seed=0), torch.randn(256, 2, generator=draw)),
+        ("2-64-64-2, batch 64", MLPField(2, 64, seed=0), torch.randn(64, 2, generator=draw)),
     ):
         x0, t = x0.requires_grad_(), torch.tensor([0.0, 1.5])
         kinds = {"direct": {}, "discrete, √n": {"gradient": "discrete"},
@@ -273,19 +273,18 @@ PARTS = {"adaptive": adaptive, "digits": training, "spiral_step": spiral_step, "
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "neural_ode.json")
-    parser.add_argument("--only", choices=PARTS, help="run one part, write nothing")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="run these parts, and keep the file's other results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    result = {
+    result = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
+    result |= {
         "machine": platform.processor() or platform.machine(), "python": platform.python_version(),
         "torch": torch.__version__, "torchdiffeq": torchdiffeq.__version__, "rounds": ROUNDS,
     }
-    for name, part in PARTS.items():
-        if options.only in (None, name):
-            result[name] = part()
-            print(json.dumps(result[name], indent=1, ensure_ascii=False))
-    if options.only is None:
-        options.out.parent.mkdir(exist_ok=True)
+    options.out.parent.mkdir(exist_ok=True)
+    for name in options.only or PARTS:
+        result[name] = PARTS[name]()
+        print(name, json.dumps(result[name], indent=1, ensure_ascii=False), flush=True)
         options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
