@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import marking_tools as tools
@@ -9,7 +10,7 @@ import nbformat
 import pytest
 
 from course_lib.marking import __main__ as command
-from course_lib.marking import restore, sandbox
+from course_lib.marking import restore, run, sandbox
 from course_lib.marking.examiner import Examination
 from course_lib.marking.sandbox import Limits
 
@@ -268,3 +269,19 @@ def test_without_walls_it_refuses_unless_told(tmp_path, monkeypatch, capsys):
         sandbox.require(unsafe=True)
     finally:
         sandbox.works.cache_clear()
+
+
+def test_every_file_name_is_found_and_links_lead_nowhere(tmp_path):
+    folder, outside = tmp_path / "in", tmp_path / "outside"
+    names = (b"\xff\xfe_tiny", b"two\nlines", b"o'k \"x\"/tiny/a b", b"eve/b/tiny", b".hidden")
+    for name in names:
+        path = folder / os.fsdecode(name + b".ipynb")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    outside.mkdir()
+    (outside / "tiny.ipynb").write_text("{}")
+    (folder / "mallory").symlink_to(outside)
+    found = {s.student: s.assignment for s in run.find(folder, {"tiny": None})}
+    assert found == {"??": "tiny", "two lines": None, "o'k \"x\"": "tiny", "eve": "tiny"}
+    keys = {run.key(s, {}, Limits()) for s in run.find(folder, {"tiny": None})}
+    assert len(keys) == 4

@@ -29,6 +29,11 @@ class Submission:
     name: str
 
 
+def shown(name: str) -> str:
+    """A file's name as text that every table and page can hold, whatever its bytes were."""
+    return " ".join(name.encode("utf-8", "replace").decode().split())
+
+
 def find(folder: Path, assignments: dict[str, Assignment]) -> Iterator[Submission]:
     """Every notebook of ``folder/NAME.ipynb``, ``folder/student/*.ipynb`` and ``folder/student/assignment/*.ipynb``.
 
@@ -38,20 +43,22 @@ def find(folder: Path, assignments: dict[str, Assignment]) -> Iterator[Submissio
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            found = sorted(p for p in entry.rglob("*.ipynb") if not any(part[0] == "." for part in p.parts[-3:]))
+            below = ((p, p.relative_to(entry).parts) for p in entry.rglob("*.ipynb"))
+            found = sorted(p for p, parts in below if not any(part.startswith(".") for part in parts))
             for path in found or [entry]:
                 folders = path.relative_to(entry).parts[:-1]
                 said = [name for name in (*folders[:1], path.stem) if name in assignments]
-                yield Submission(entry.name, said[0] if said else None, path, str(path.relative_to(folder)))
+                name = shown(str(path.relative_to(folder)))
+                yield Submission(shown(entry.name), said[0] if said else None, path, name)
         elif entry.suffix == ".ipynb":
             said = next((name for name in assignments if name in entry.stem), None)
             student = entry.stem.replace(said or "", "").strip(" _-.") or entry.stem
-            yield Submission(student, said, entry, entry.name)
+            yield Submission(shown(student), said, entry, shown(entry.name))
 
 
 def key(submission: Submission, assignments: dict[str, Assignment], limits: Limits) -> str:
     """What a record is valid for: this file, these checks, these limits."""
-    digest = hashlib.sha256(repr((submission.name, submission.student, asdict(limits))).encode())
+    digest = hashlib.sha256(repr((os.fsencode(submission.file), submission.name, asdict(limits))).encode())
     digest.update("".join(a.key for a in assignments.values()).encode())
     if submission.file.is_file() and not submission.file.is_symlink() and submission.file.stat().st_size < 2**28:
         digest.update(submission.file.read_bytes())
