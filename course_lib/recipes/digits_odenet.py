@@ -2,12 +2,12 @@
 
 A stem of two convolutions, 8x8 to 4x4 with 16 channels, and a head; what lies between differs:
 
-    resnet6   six residual blocks           112,074 parameters       none      nothing                      714
-    resnet1   one                            19,274                  rknet     an ODE block, backpropagated
-    odenet    the same as rknet, adjoint     20,042                            through its solver        20,042
+    resnet6   six residual blocks   32,538 parameters    none     nothing                             4,506 parameters
+    resnet1   one                    9,178               rknet    an ODE block, backpropagated
+    odenet    as rknet, adjoint      9,530                        through its solver                  9,530
 
-Blocks and fields are those of Chen et al. 2018 (arXiv 1806.07366) for MNIST, with a quarter of the channels. The settings are
-ours; nothing was published for this data set.
+Blocks and fields are those of Chen et al. 2018 (arXiv 1806.07366) for MNIST, with a quarter of the channels. The
+settings are ours; nothing was published for this data set.
 
     python -m course_lib run digits-odenet --model odenet --seeds 0 1 2 3 4 --device cpu --threads 1 --out book/recorded
 """
