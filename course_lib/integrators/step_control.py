@@ -31,7 +31,7 @@ def next_step(h: float, error: float, before: float, order: int = 5, beta: float
 
     The error is C·h^order with C unknown: the step that would have met the tolerance is h·error^(-1/order). That is the
     I controller, beta = 0. With beta > 0 (0.04 is common) the trend of the error counts too, and h varies more
-    smoothly: the PI controller (IV.2.43 in volume II). A step that failed is never followed by a longer one.
+    smoothly: the PI controller (volume II, section IV.2). A step that failed is never followed by a longer one.
     """
     if not error < float("inf"):  # overflow or NaN: the step was far too long
         return h * SHRINK
