@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .node import NFE, NeuralODE
+from .node import NFE
 
 
 class Augment(nn.Module):
@@ -33,7 +33,7 @@ class Augment(nn.Module):
         For a negative p, and on a call if x0 has no such axis.
     """
 
-    def __init__(self, node: NeuralODE, p: int, *, keep: bool = False, axis: int = -1):
+    def __init__(self, node: nn.Module, p: int, *, keep: bool = False, axis: int = -1):
         super().__init__()
         if not isinstance(p, int) or isinstance(p, bool) or p < 0:
             raise ValueError(f"p: expected a whole number of at least 0, got {p!r}.")

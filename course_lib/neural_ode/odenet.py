@@ -24,7 +24,7 @@ class ODENet(nn.Module):
         A module on the flow's last state; None gives the state itself.
     """
 
-    def __init__(self, flow: NeuralODE | Augment, head: nn.Module | None = None):
+    def __init__(self, flow: nn.Module, head: nn.Module | None = None):
         super().__init__()
         self.flow, self.head, self._traces = flow, head or nn.Identity(), {}
 
