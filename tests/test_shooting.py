@@ -78,7 +78,7 @@ def test_continuity_joins_the_segments():
     gaps = {}
     for weight in (0.0, 100.0):
         field = Linear()
-        fit = multiple_shooting(field, T, noisy, epochs=600, lr=0.02, group=3, continuity=weight)
+        fit = multiple_shooting(field, T, noisy, epochs=250, lr=0.05, group=3, continuity=weight, every=250)
         pieces = cut(T, 3)
         _, ends = shoot(field, fit.starts, pieces, METHODS["rk4"], 1)
         gaps[weight] = (ends[:-1] - fit.starts[1:]).norm(dim=1).mean().item()
@@ -107,11 +107,11 @@ def test_a_state_of_which_the_data_show_a_part():
 
 @pytest.mark.parametrize("traced", [False, True])
 def test_seeds_together_are_seeds_alone(traced):
-    options = {"epochs": 40, "lr": 0.01, "group": 4, "every": 10, "target": 1.0}
+    options = {"epochs": 20, "lr": 0.01, "group": 4, "every": 10, "target": 1.0}
     t, data = orbit(41, 4.0)
     together = [Net(s).double() for s in range(3)]
     fit = multiple_shooting(together, t, data, traced=traced, **options)
-    assert fit.losses.shape == (40, 3) and fit.starts.shape == (3, 10, 2)
+    assert fit.losses.shape == (20, 3) and fit.starts.shape == (3, 10, 2)
     for s in range(3):
         alone = Net(s).double()
         single = multiple_shooting(alone, t, data, traced=False, **options)
@@ -142,7 +142,7 @@ def test_the_full_rollout_ends_at_the_mean_and_shooting_arrives():
 
 def test_a_growing_horizon_goes_stage_by_stage():
     field = Linear()
-    fit = growing_horizon(field, T, SPIRAL, horizons=(0.5, 1.5, 3.0), epochs=(200, 150, 150), lr=0.05, target=1e-5)
+    fit = growing_horizon(field, T, SPIRAL, horizons=(0.5, 1.5, 3.0), epochs=(80, 60, 60), lr=0.1, target=1e-5)
     assert fit.arrived
     assert (solve(field, SPIRAL[0], T) - SPIRAL).square().mean().item() == pytest.approx(fit.rollout, rel=1e-6)
     assert fit.checks.tolist() == sorted(fit.checks.tolist()) and len(fit.checks) == len(fit.rollouts)
