@@ -13,7 +13,7 @@ from course_lib.marking.sandbox import Limits, works
 from course_lib.marking.source import Assignment, read
 
 WALLS = not works()  # without bubblewrap the limits and the examiner's process are tested all the same
-LIMITS = Limits(cell=4, total=60, memory=3 * 2**29, processes=12, output=2**20)
+LIMITS = Limits(cell=6, total=90, memory=5 * 2**28, processes=12, output=2**20)
 HINTS = "".join(f"<details><summary>Hint {k}</summary>h</details>\n" for k in (1, 2, 3))
 HEAD = """---
 jupytext: {text_representation: {extension: .md, format_name: myst}}

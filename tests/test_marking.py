@@ -97,8 +97,8 @@ def forge(message):
 ENDINGS = {
     "leaves": ("__import__('os')._exit(0)", "ended the process"),
     "asks to leave": ("raise SystemExit", "SystemExit"),
-    "never ends": ("\n    while True: pass", "did not end within 4 seconds"),
-    "takes all memory": ("\n    held = [bytearray(2**26) for _ in range(10**6)]", "MemoryError"),
+    "never ends": ("\n    while True: pass", "did not end within 6 seconds"),
+    "takes all memory": ("\n    held = [bytearray(2**28) for _ in range(10**6)]", "MemoryError"),
     "takes all memory in torch": ("torch.ones(2**40)", "RuntimeError"),
     "prints without end": ("\n    while True: print('x' * 1000)", "printed more than 1 MiB"),
     "forks": (
@@ -118,14 +118,14 @@ def test_an_answer_that_ends_its_process_costs_its_own_marks_alone(source, tmp_p
     said = tools.marked(tools.notebook(folder, RIGHT | {"half": code}), assignment, tmp_path)
     assert words in said["half"]
     assert said["twice"] == said["slope"] == ""
-    assert time.monotonic() - started < 40
+    assert time.monotonic() - started < 80
 
 
 def test_a_cell_that_never_ends_is_left_out_and_the_time_of_a_notebook_is_bounded(source, tmp_path):
     folder, assignment = source
     said = tools.marked(tools.notebook(folder, RIGHT, "while True: pass"), assignment, tmp_path)
     assert set(said.values()) == {""}
-    limits = Limits(cell=2, total=5, memory=3 * 2**29, processes=12)
+    limits = Limits(cell=2, total=5, memory=5 * 2**28, processes=12)
     said = tools.marked(tools.notebook(folder, RIGHT, *["while True: pass"] * 9), assignment, tmp_path, limits)
     assert all("used its 5 seconds" in text for text in said.values())
 
