@@ -142,7 +142,7 @@ def test_the_full_rollout_ends_at_the_mean_and_shooting_arrives():
 
 def test_a_growing_horizon_goes_stage_by_stage():
     field = Linear()
-    fit = growing_horizon(field, T, SPIRAL, horizons=(0.5, 1.5, 3.0), epochs=(80, 60, 60), lr=0.1, target=1e-5)
+    fit = growing_horizon(field, T, SPIRAL, horizons=(0.5, 1.5, 3.0), epochs=(150, 120, 120), lr=0.05, target=1e-4)
     assert fit.arrived
     assert (solve(field, SPIRAL[0], T) - SPIRAL).square().mean().item() == pytest.approx(fit.rollout, rel=1e-6)
     assert fit.checks.tolist() == sorted(fit.checks.tolist()) and len(fit.checks) == len(fit.rollouts)
