@@ -102,7 +102,7 @@ def shooting():
 
 
 def gauss_newton():
-    """Our algorithm, stage for stage: Tsit5 in steps of the data's grid, forward-mode Jacobian, all compiled."""
+    """Our algorithm, stage for stage: Tsit5 in as many steps, forward-mode Jacobian, all compiled."""
     from jax.flatten_util import ravel_pytree
     from jax.scipy.linalg import cho_factor, cho_solve
 
