@@ -128,6 +128,7 @@ def run(
 RECIPE = Recipe(
     name="digits-odenet",
     summary="the digits by an ODE-Net, an RK-Net, ResNets and no block, small enough for a CPU",
-    config=Config, small={"epochs": 1, "channels": 8}, load=load, run=run, label=lambda config: config.model,
+    config=Config, small={"epochs": 1, "channels": 8, "tolerance": 0.05, "batch_size": 360}, load=load, run=run,
+    label=lambda config: config.model,
     wanted=tuple({"model": kind} for kind in KINDS),
 )  # fmt: skip
