@@ -25,7 +25,8 @@ SCRIPT = """
 import {{ FIT, HARE, LYNX, START, path, rmse }} from "./pelts.mjs";
 const cases = {cases}.map(([alpha, beta, gamma, delta]) => ({{ alpha, beta, gamma, delta }}));
 console.log(JSON.stringify({{
-  FIT, HARE, LYNX, START, paths: cases.map((c) => path(c)), between: path(FIT, START, 10), errors: cases.map((c) => rmse(c)),
+  FIT, HARE, LYNX, START, paths: cases.map((c) => path(c)), between: path(FIT, START, 10),
+  errors: cases.map((c) => rmse(c)),
 }}));
 """
 

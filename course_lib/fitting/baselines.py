@@ -50,7 +50,7 @@ class AutoRegression:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were fitted, which are the coefficients that are not zero by construction, and the intercept."""
+        """How many numbers were fitted: the intercept and the coefficients that are not zero by construction."""
         return len(self.intercept) + int((self.coefficients != 0).sum())
 
     def forecast(self, series: Tensor, horizon: int) -> Tensor:
