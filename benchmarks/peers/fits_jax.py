@@ -38,7 +38,7 @@ def rollout(weights, x0, times, dt0):
     """Tsit5 at the tolerances that torchdiffeq is given."""
     return diffrax.diffeqsolve(
         TERM, diffrax.Tsit5(), times[0], times[-1], dt0, x0, args=weights, saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=diffrax.PIDController(rtol=1e-4, atol=1e-4), max_steps=256,
+        stepsize_controller=diffrax.PIDController(rtol=1e-4, atol=1e-4), max_steps=1024,
     ).ys  # fmt: skip
 
 
@@ -54,7 +54,10 @@ def adam():
 
     state, now, epoch, begun = opt.init(weights), weights, 0, time.process_time()
     while time.process_time() - begun < cap:
-        loss, after, state = step(now, state)
+        try:
+            loss, after, state = step(now, state)
+        except ValueError:  # the solver's steps ran out: at this rate the field blows up, and that is the end
+            break
         if float(loss) <= 0.9 * target:
             break
         now, epoch = after, epoch + 1
