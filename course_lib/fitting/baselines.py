@@ -50,7 +50,7 @@ class AutoRegression:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were fitted: the intercept and the coefficients that are not zero by construction."""
+        """The count of fitted numbers, the intercept and the coefficients that are not zero by construction."""
         return len(self.intercept) + int((self.coefficients != 0).sum())
 
     def forecast(self, series: Tensor, horizon: int) -> Tensor:
