@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -234,9 +235,11 @@ def test_a_loss_that_blows_up_names_step_rate_and_last_good_checkpoint(tmp_path)
 
 def test_a_second_ctrl_c_stops_at_once_and_the_handler_is_given_back():
     def press_twice(x, generator):
-        # Raised in this thread: two signals sent to a process of several threads can arrive as one.
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+        # Raised in this thread: two signals sent to a process of several threads can arrive as one. The pause lets
+        # the handler of the first run before the second comes, also where other threads ask for the interpreter.
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.05)
         return x
 
     before = signal.getsignal(signal.SIGINT)
