@@ -1,20 +1,16 @@
-"""The widget's numerics, run in node, against the library; what it says; its size and what it may not contain."""
+"""The widget's numerics, run in node, against the library; what it says."""
 
 import json
 import math
-import re
-import shutil
-import subprocess
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import smooth_l1_loss
+from widget_tools import run_in_node
 
 from course_lib.integrators import dopri5, solve
 
-WIDGET = Path(__file__).resolve().parents[1] / "book/_static/widgets/crossing.js"
 CASES = [{"a": a, "b": b, "c": -6.0 * b, "w": w} for a, b, w in product((-8.0, -2.0, 3.0), (0.0, 0.7), (0.0, math.pi))]
 VIEWS = [(0.0, 0.0), (0.7, -0.4), (-2.0, 1.1)]
 SCRIPT = """
@@ -31,14 +27,8 @@ console.log(JSON.stringify(out));
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed: the widget's numerics are not compared")
-    folder = tmp_path_factory.mktemp("widget")
-    shutil.copy(WIDGET, folder / "crossing.mjs")
-    (folder / "run.mjs").write_text(SCRIPT.format(cases=json.dumps(CASES), views=json.dumps(VIEWS)))
-    run = subprocess.run(["node", "run.mjs"], cwd=folder, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    script = SCRIPT.format(cases=json.dumps(CASES), views=json.dumps(VIEWS))
+    return run_in_node("crossing", script, tmp_path_factory.mktemp("widget"))
 
 
 def field(p):
@@ -89,11 +79,3 @@ def test_the_projection_is_a_rotation_seen_from_the_front(results):
         c, s = math.cos(elevation), math.sin(elevation)
         tilt = torch.tensor([[1, 0, 0], [0, c, s], [0, -s, c]], dtype=torch.float64)
         assert seen == pytest.approx((tilt @ about @ point)[:2].tolist(), abs=1e-6)
-
-
-def test_small_and_on_its_own():
-    source = WIDGET.read_text("utf-8")
-    assert len(source.encode()) < 30_000
-    assert not re.search(r"https?:|\bimport\b|fetch\(|XMLHttp", source)
-    assert "</script" not in source
-    assert "aria-live" in source and "<label>" in source

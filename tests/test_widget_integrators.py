@@ -1,18 +1,14 @@
-"""The widget's numerics, run in node, against the library; its size and what it may not contain."""
+"""The widget's numerics, run in node, against the library."""
 
 import json
-import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
+from widget_tools import run_in_node
 
 from course_lib import stability
 from course_lib.stability import amplification_matrix, orbit, spectral_radius
 
-WIDGET = Path(__file__).resolve().parents[1] / "book/_static/widgets/integrators.js"
 CASES = [(a, b, h) for a in (0.0, -0.3, 0.4) for b in (0.0, 0.7, 1.0) for h in (0.05, 0.5, 1.9, 2.0, 2.1)]
 SCRIPT = """
 import {{ METHODS, amplification, spectralRadius, orbit, verdict }} from {module};
@@ -28,14 +24,8 @@ console.log(JSON.stringify(out));
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed: the widget's numerics are not compared")
-    folder = tmp_path_factory.mktemp("widget")
-    shutil.copy(WIDGET, folder / "integrators.mjs")
-    (folder / "run.mjs").write_text(SCRIPT.format(module=json.dumps("./integrators.mjs"), cases=json.dumps(CASES)))
-    run = subprocess.run(["node", "run.mjs"], cwd=folder, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    script = SCRIPT.format(module=json.dumps("./integrators.mjs"), cases=json.dumps(CASES))
+    return run_in_node("integrators", script, tmp_path_factory.mktemp("widget"))
 
 
 def matrix(a, b):
@@ -60,11 +50,3 @@ def test_words_know_the_defective_step(results):
     assert words["verlet", 1.9] == words["trapezoid", 2.1] == "neither grows nor decays"
     assert words["verlet", 2.0] == "grows linearly"
     assert words["verlet", 2.1] == words["euler", 0.05] == "grows" and words["backward_euler", 0.5] == "decays"
-
-
-def test_small_and_on_its_own():
-    source = WIDGET.read_text("utf-8")
-    assert len(source.encode()) < 30_000
-    assert not re.search(r"https?:|\bimport\b|fetch\(|XMLHttp", source)
-    assert "</script" not in source
-    assert "aria-live" in source and "<label>" in source
