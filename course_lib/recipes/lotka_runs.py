@@ -118,3 +118,12 @@ def shoot(
             value = watch(field, starts[0].detach())
         watched.append(value if watch is not None else misfit.detach())
     return Trained(starts[0].detach(), torch.stack(losses), torch.stack(watched), time.perf_counter() - began)
+
+
+def rms(error: Tensor) -> Tensor:
+    """Root mean square over times and species, (n, seeds, 2) -> (seeds,)."""
+    return error.square().mean((0, 2)).sqrt()
+
+
+def median(values: list[float]) -> float:
+    return torch.tensor(values, dtype=torch.float64).quantile(0.5).item()

@@ -26,7 +26,7 @@ from ..integrators import solve
 from ..neural_ode.structured import PreyPredator, Unstructured
 from ..records import Run
 from .base import Recipe, Setup, parameters, setting
-from .lotka_runs import Trained, rollout, shoot
+from .lotka_runs import Trained, median, rms, rollout, shoot
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,6 @@ def fit(
     return Forecaster(field, mean, scale, first.then(last))
 
 
-def rms(error: Tensor) -> Tensor:
-    """Root mean square over times and species, (n, seeds, 2) -> (seeds,)."""
-    return error.square().mean((0, 2)).sqrt()
-
-
 def choose(config: Config, data: Logs, seeds: list[int]) -> dict[tuple[int, float], list[float]]:
     """(width, decay) -> error of each seed in the years held out, in the order of the widths, then of the decays."""
     early = config.years - config.held_out
@@ -134,10 +129,6 @@ def choose(config: Config, data: Logs, seeds: list[int]) -> dict[tuple[int, floa
         for value, row in zip(config.decays, error.view(-1, len(seeds)), strict=True):
             found[width, value] = row.tolist()
     return found
-
-
-def median(values: list[float]) -> float:
-    return torch.tensor(values, dtype=torch.float64).quantile(0.5).item()
 
 
 def run_forecast(config: Config, data: Logs, seeds: list[int]) -> Iterator[Run]:
