@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from course_lib.authoring.sphinx_ext import inputs_hash
+
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """---
 jupytext: {text_representation: {extension: .md, format_name: myst}}
@@ -127,3 +129,33 @@ def test_a_broken_library_cannot_hide_behind_the_cache(book):
     explicit.write_text(source.replace("return x + h * f(t, x)", "return x - h * f(t, x)"), encoding="utf-8")
     result = book.build(**environment)
     assert result.returncode != 0 and "claim A1: computed" in result.stdout + result.stderr
+
+
+def test_the_cache_is_named_after_what_the_pages_compute_with(tmp_path):
+    """A change in the library, a record or the versions gives another name; one in the tools that build does not."""
+    library = tmp_path / "course_lib"
+    for name in ("solve.py", "authoring/gate.py", "marking/mark.py"):
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_text("1")
+    other = tmp_path / "constraints.txt"
+    other.write_text("torch==2")
+
+    def name() -> str:
+        return inputs_hash(library, other, without=("authoring", "marking"))
+
+    first, whole = name(), inputs_hash(library, other)
+    (library / "authoring/gate.py").write_text("2")
+    (library / "marking/mark.py").write_text("2")
+    assert name() == first and inputs_hash(library, other) != whole
+    (library / "solve.py").write_text("2")
+    second = name()
+    other.write_text("torch==3")
+    assert len({first, second, name()}) == 3
+
+
+def test_no_page_computes_with_what_builds_or_marks():
+    """What the name of the cache leaves out is imported by no page and by no other part of the library."""
+    library = [p for p in (ROOT / "course_lib").rglob("*.py") if not {"authoring", "marking"} & set(p.parts)]
+    for path in [*ROOT.glob("book/*.md"), *library]:
+        found = re.findall(r"^\s*(?:from|import)\s+.*\b(?:authoring|marking)\b", path.read_text("utf-8"), re.MULTILINE)
+        assert not found, f"{path.relative_to(ROOT)}: {found[0].strip()}"

@@ -20,7 +20,7 @@ from jupyter_cache import get_cache
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from .sphinx_ext import LIBRARY, inputs_hash
+from .sphinx_ext import cache_folder
 
 LONGEST = 18  # lines of a code cell that fits a slide
 ROLE = re.compile(r"\{(?:term|ref|numref|eq|doc|prf:ref|cite[:\w]*)\}`([^`<]*?)(?:\s*<[^`]*>)?`")
@@ -106,8 +106,7 @@ def deck(nb: NotebookNode) -> NotebookNode:
 def executed(page: Path) -> NotebookNode:
     """The page with its outputs: those of the last `make book`, if nothing has changed since; else it runs."""
     nb = jupytext.read(page)
-    records = sorted(Path("book/recorded").glob("**/*.json"))
-    folder = Path("_build/.jupyter_cache") / inputs_hash(LIBRARY, Path("constraints.txt"), *records)
+    folder = cache_folder(Path("."), Path("_build"))
     if folder.exists():
         with contextlib.suppress(KeyError):
             return get_cache(folder).merge_match_into_notebook(nb)[1]

@@ -1,9 +1,10 @@
 """What the book needs of Sphinx beyond Jupyter Book: an honest cache, and the table of claims.
 
 *The cache.* Pages execute in jupyter-cache, which knows a page by its own code alone. Here the cache lives in a folder
-named by a hash of everything else that a page computes with (the library's source and data, the pinned versions,
-Python), and the same hash is a configuration value that makes Sphinx read every page anew. A build that failed or
-warned leaves no environment behind, so that its fault cannot turn green the second time.
+named by a hash of everything else that a page computes with (the library's source and data, the recorded runs, the
+pinned versions, Python). What builds and marks the course is not in it: no page imports ``authoring`` or ``marking``
+(tests/test_strict_book.py). A hash of all the library is a configuration value that makes Sphinx read every page anew.
+A build that failed or warned leaves no environment behind, so that its fault cannot turn green the second time.
 
 *The claims.* Pages settle claims with ``course_lib.claims.settle``, whose outcome travels in the page's outputs.
 ``{claims-table}`` draws one row a claim from what the pages computed in this build; a claim of a finished chapter
@@ -28,21 +29,33 @@ LOGGER = logging.getLogger(__name__)
 LIBRARY = Path(__file__).resolve().parents[1]
 
 
-def inputs_hash(library: Path, *others: Path) -> str:
-    """Hash of every file of the library and of the other files given, with their names, and of Python's version."""
+def inputs_hash(library: Path, *others: Path, without: tuple[str, ...] = ()) -> str:
+    """Hash of the library's files, but those in the folders ``without``, and of the other files given, with their
+    names, and of Python's version."""
     digest = hashlib.sha256(sys.version.encode())
-    files = [path for path in library.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    leave = {"__pycache__", *without}
+    files = [path for path in library.rglob("*") if path.is_file() and not leave & set(path.relative_to(library).parts)]
     for path in sorted(files) + [path for path in others if path.is_file()]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
+def others(root: Path) -> list[Path]:
+    """What the pages of the repository ``root`` compute with besides the library."""
+    return [root / "constraints.txt", *sorted((root / "book" / "recorded").glob("**/*.json"))]
+
+
+def cache_folder(root: Path, build: Path) -> Path:
+    """The execution cache, in a folder of builds, named after what the pages compute with."""
+    inputs = [*others(root), LIBRARY / "authoring" / "execute.py"]
+    return build / ".jupyter_cache" / inputs_hash(LIBRARY, *inputs, without=("authoring", "marking"))
+
+
 def key_cache(app: Sphinx, config) -> None:
-    """Name the execution cache after what the pages compute with."""
+    """Set where outputs are kept, and the value that has every page read anew when anything else has changed."""
     root = Path(app.srcdir)
-    records = sorted((root / "book" / "recorded").glob("**/*.json"))
-    config.course_inputs = inputs_hash(LIBRARY, root / "constraints.txt", *records)
-    config.nb_execution_cache_path = str(Path(app.outdir).parent / ".jupyter_cache" / config.course_inputs)
+    config.course_inputs = inputs_hash(LIBRARY, *others(root))
+    config.nb_execution_cache_path = str(cache_folder(root, Path(app.outdir).parent))
 
 
 def forget_failed_build(app: Sphinx, exception: Exception | None) -> None:
