@@ -17,6 +17,7 @@ PYTHON = [sys.executable, "-m"]
 NBVAL = [*PYTHON, "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "-n", "2"]
 STEPS: dict[str, tuple[str, list[str]]] = {
     "lint": ("style of the code", [*PYTHON, "ruff", "check", "."]),
+    "spelling": ("spelling, and one convention of it", [*PYTHON, "course_lib.authoring.spelling"]),
     "drift": ("notebooks are what their masters give", [*PYTHON, "course_lib.authoring.exercises", "--check"]),
     "book": ("every page executes and builds without a warning", [*PYTHON, "course_lib.authoring.build"]),
     "library": ("library, notebooks in three states, built pages", [*PYTHON, "pytest", "-q", "-n", "2", "tests"]),

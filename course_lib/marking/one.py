@@ -91,7 +91,7 @@ def warm(source: Path) -> None:
     for assignment in assignments(source).values():
         for cell in assignment.cells:
             if "optim." in cell.source:
-                import torch._dynamo  # which the first optimiser of a process imports, in seconds
+                import torch._dynamo  # which the first optimizer of a process imports, in seconds
             for node in ast.parse(cell.source).body:
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     with contextlib.suppress(Exception):
