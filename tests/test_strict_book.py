@@ -36,7 +36,7 @@ class Book:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        shutil.copytree(ROOT / "book/_static", folder / "book/_static", ignore=shutil.ignore_patterns("mathjax"))
+        shutil.copytree(ROOT / "book/_static", folder / "book/_static")
         shutil.copy(ROOT / "_config.yml", folder)
         (folder / "book/references.bib").touch()
         (folder / "_toc.yml").write_text("format: jb-book\nroot: index\n")
@@ -60,6 +60,7 @@ def book(tmp_path) -> Book:
 FAULTS = {
     "warning": (page(prose="```{no-such-directive}\n```"), "no-such-directive"),
     "reference to nothing": (page(prose="{py:func}`course_lib.no_such_function`"), "no_such_function"),
+    "formula that cannot be read": (page(prose=r"The sum $\summ_i x_i$."), "summ"),
     "link to nothing": (page(prose="[there](nowhere.md)"), "nowhere"),
     "execution error": (page(code="1 / 0"), "ZeroDivisionError"),
     "claim that changed": (

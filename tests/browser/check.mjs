@@ -3,8 +3,8 @@
 //   node check.mjs FOLDER CHROMIUM
 //
 // Each page is met twice: from localhost on a desktop in light mode, then dark; from disk on a phone (320 px) in dark mode,
-// then light. Each time: axe's rules for WCAG 2.1 AA and for headings, errors of scripts, requests to other hosts, formulas
-// that MathJax could not read, and what moves or stands out sideways. Then the search and the widgets are used.
+// then light. Each time: axe's rules for WCAG 2.1 AA and for headings, errors of scripts, requests to other hosts, and what
+// moves or stands out sideways. Then the search and the widgets are used.
 
 import { createServer } from "node:http";
 import { readdir, readFile } from "node:fs/promises";
@@ -66,10 +66,9 @@ async function opened(visit, where) {
   return { page, tell };
 }
 
-// Formulas, fonts and a quiet page.
+// Fonts and a quiet page.
 async function settled(page) {
   await page.evaluate(async () => {
-    await globalThis.MathJax?.startup?.promise;
     await document.fonts.ready;
   });
 }
@@ -83,9 +82,9 @@ async function axe(page, tell, mode, rules) {
   }
 }
 
-// What a script in the page can see: bad formulas, headings that skip a level, things out of the window.
+// What a script in the page can see: headings that skip a level, things out of the window.
 function look() {
-  const out = [...new Set([...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map((e) => `formula not read: ${e.textContent.slice(0, 80) || e.getAttribute("data-mjx-error")}`))];
+  const out = [];
   let level = 0;
   for (const heading of document.querySelectorAll("main h1, main h2, main h3, main h4, main h5, main h6")) {
     const here = Number(heading.tagName[1]);
@@ -109,9 +108,8 @@ function look() {
 }
 
 // axe takes a minute for a page of ten thousand coloured words of code. It needs each colour once: further words of a class
-// lose their span, and formulas the paths inside, which no rule reads.
+// lose their span.
 function thin() {
-  for (const svg of document.querySelectorAll("mjx-container > svg")) svg.replaceChildren();
   const seen = new Set();
   for (const span of document.querySelectorAll("div.highlight pre span, dt.sig span, code span")) {
     const key = [span.closest("div.highlight, dt.sig, code").localName, span.parentElement.className, span.className].join();
