@@ -150,8 +150,11 @@ def test_the_cache_is_named_after_what_the_pages_compute_with(tmp_path):
     assert name() == first and inputs_hash(library, other) != whole
     (library / "solve.py").write_text("2")
     second = name()
-    other.write_text("torch==3")
-    assert len({first, second, name()}) == 3
+    other.write_text("torch==3\n# Tools that no page computes with: ...\nruff==1\n")
+    third = name()
+    assert len({first, second, third}) == 3
+    other.write_text("torch==3\n# Tools that no page computes with: ...\nruff==2\n")
+    assert name() == third
 
 
 def test_no_page_computes_with_what_builds_or_marks():

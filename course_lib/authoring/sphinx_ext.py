@@ -29,6 +29,12 @@ LOGGER = logging.getLogger(__name__)
 LIBRARY = Path(__file__).resolve().parents[1]
 
 
+def counted(path: Path) -> bytes:
+    """What a page can depend on in a file: all of it, but of constraints.txt only what stands above the tools."""
+    content = path.read_bytes()
+    return content.partition(b"# Tools that no page computes with")[0] if path.name == "constraints.txt" else content
+
+
 def inputs_hash(library: Path, *others: Path, without: tuple[str, ...] = ()) -> str:
     """Hash of the library's files, but those in the folders ``without``, and of the other files given, with their
     names, and of Python's version."""
@@ -36,7 +42,7 @@ def inputs_hash(library: Path, *others: Path, without: tuple[str, ...] = ()) -> 
     leave = {"__pycache__", *without}
     files = [path for path in library.rglob("*") if path.is_file() and not leave & set(path.relative_to(library).parts)]
     for path in sorted(files) + [path for path in others if path.is_file()]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(path.name.encode() + b"\0" + counted(path))
     return digest.hexdigest()[:16]
 
 
