@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from widget_tools import WIDGETS, run_in_node
+from widget_tools import run_in_node
 
 from course_lib.dynamics import CubicSpiral, LotkaVolterra, Oscillator
 from course_lib.integrators import dopri5
@@ -94,7 +94,3 @@ def test_whole_solves_and_sweeps_are_the_librarys(results):
 
 def test_a_solution_that_ends_is_no_solution(results):
     assert results["stopped"] is None
-
-
-def test_the_slider_says_its_value_in_words():
-    assert "aria-valuetext" in (WIDGETS / "tolerance.js").read_text("utf-8")

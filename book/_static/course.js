@@ -1,6 +1,10 @@
 // What the theme's pages lack for readers who use a screen reader, a keyboard or the disk. Each mend names whose fault it
 // is and where it is reported; a mend goes when a new version of its package passes tests/test_browser.py without it.
 
+// pydata-sphinx-theme: a page is drawn light, and turns dark only when the theme's script has come, at the end.
+const root = document.documentElement.dataset;
+if (root.mode === "auto") root.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+
 // Sphinx: the search asks for each page it found, to quote it; a browser refuses that on disk. Without quotations it works.
 // Not reported.
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;

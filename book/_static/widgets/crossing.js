@@ -53,7 +53,8 @@ const STYLE = `
   fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; margin-bottom: 0.5rem; }
   label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 0.5rem; }
   input[type=range] { width: 8rem; accent-color: var(--pst-color-primary, #0072b2); }
-  output { min-width: 2.8rem; font-variant-numeric: tabular-nums; }
+  input[type=number] { width: 4.5rem; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  button { color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
   svg { width: 100%; max-width: 36rem; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; touch-action: pan-y; }
   svg.turns { cursor: grab; }
   .axis { stroke: currentColor; stroke-opacity: 0.35; fill: none; }
@@ -67,9 +68,16 @@ const STYLE = `
   [disabled] { opacity: 0.45; }
 `;
 
-const slider = (name, text, min, max, step, value) =>
-  `<label>${text} <input type="range" name="${name}" min="${min}" max="${max}" step="${step}" value="${value}">` +
-  `<output>${value}</output></label>`;
+const CONTROLS = { // words, least, most, step
+  a: ["a: squeeze or spread", -8, 3, 0.1], b: ["b: push", -3, 3, 0.1], c: ["c: push and pull", -6, 6, 0.1], w: ["w: turn", 0, 6.28, 0.01],
+  azimuth: ["turn, degrees", -180, 180, 1], elevation: ["tilt, degrees", -80, 80, 1],
+};
+const LINE = { a: -2, b: 0, c: 0, w: 0, azimuth: -35, elevation: 20 }, PLANE = { ...LINE, a: 0, w: 3.14 };
+const slider = (name) => {
+  const [text, min, max, step] = CONTROLS[name];
+  return `<label>${text} <input type="range" name="${name}" min="${min}" max="${max}" step="${step}" aria-label="${text}">` +
+    `<input type="number" data-for="${name}" min="${min}" max="${max}" step="any" aria-label="${text}, as a number"></label>`;
+};
 
 const at = ([right, up]) => [W / 2 + SCALE * right, H / 2 - SCALE * up];
 const clip = (v) => Math.max(-9, Math.min(9, v));
@@ -98,28 +106,36 @@ class Crossing extends (globalThis.HTMLElement ?? class {}) {
       `<label><input type="radio" name="space" value="1" checked> on the line</label>` +
       `<label><input type="radio" name="space" value="2"> with one more dimension z</label></fieldset>` +
       `<fieldset><legend>x′ = a·tanh(2x) + b + c·sin(2πt) <span>− w·z, z′ = w·x</span></legend>` +
-      slider("a", "a: squeeze or spread", -8, 3, 0.1, -2) + slider("b", "b: push", -3, 3, 0.1, 0) +
-      slider("c", "c: push and pull", -6, 6, 0.1, 0) + slider("w", "w: turn", 0, 6.28, 0.01, 0) + `</fieldset>` +
-      `<fieldset><legend>View (or drag the picture)</legend>` + slider("azimuth", "turn, degrees", -180, 180, 1, -35) +
-      slider("elevation", "tilt, degrees", -80, 80, 1, 20) + `</fieldset>` +
+      ["a", "b", "c", "w"].map(slider).join("") + `<button type="button">reset</button></fieldset>` +
+      `<fieldset><legend>View (or drag the picture)</legend>` + ["azimuth", "elevation"].map(slider).join("") + `</fieldset>` +
       `<svg viewBox="0 0 ${W} ${H}" role="img"></svg><p aria-live="polite"></p>` +
       `<p>Solid: from 1. Dashed: from −1. Rings: where they should end. Thin, with z: their shadows on the plane of t and x.</p>`;
-    root.addEventListener("input", (event) => {
-      if (event.target.name === "space" && event.target.value === "2") this.set({ a: 0, b: 0, c: 0, w: 3.14 });
-      if (event.target.name === "space" && event.target.value === "1") this.set({ a: -2 });
-      this.draw();
+    root.addEventListener("input", ({ target }) => {
+      if (target.name === "space") return this.reset();
+      const name = target.dataset.for ?? target.name, [, min, max] = CONTROLS[name], value = Number(target.value);
+      if (target.value === "" || !(value >= min && value <= max)) return;
+      this.values[name] = value;
+      this.draw(target);
     });
+    root.querySelector("button").addEventListener("click", () => this.reset());
     const picture = root.querySelector("svg");
     let last = null;
     picture.addEventListener("pointerdown", (e) => { last = [e.clientX, e.clientY]; picture.setPointerCapture(e.pointerId); });
-    picture.addEventListener("pointerup", () => { last = null; });
+    for (const end of ["pointerup", "pointercancel"]) picture.addEventListener(end, () => { last = null; });
     picture.addEventListener("pointermove", (e) => {
       if (!last || this.space === 1) return;
-      const read = (name) => Number(root.querySelector(`[name=${name}]`).value);
-      this.set({ azimuth: read("azimuth") + (e.clientX - last[0]) / 2, elevation: read("elevation") + (e.clientY - last[1]) / 2 });
+      ["azimuth", "elevation"].forEach((name, i) => {
+        const [, min, max] = CONTROLS[name], moved = this.values[name] + ([e.clientX, e.clientY][i] - last[i]) / 2;
+        this.values[name] = Math.max(min, Math.min(max, moved));
+      });
       last = [e.clientX, e.clientY];
       this.draw();
     });
+    this.reset();
+  }
+
+  reset() {
+    this.values = { ...(this.space === 1 ? LINE : PLANE) };
     this.draw();
   }
 
@@ -127,16 +143,12 @@ class Crossing extends (globalThis.HTMLElement ?? class {}) {
     return Number(this.shadowRoot.querySelector("[name=space]:checked").value);
   }
 
-  set(values) {
-    for (const [name, value] of Object.entries(values)) this.shadowRoot.querySelector(`[name=${name}]`).value = value;
-  }
-
-  draw() {
-    const root = this.shadowRoot, value = {}, flat = this.space === 1;
-    for (const input of root.querySelectorAll("input[type=range]")) {
-      value[input.name] = Number(input.value);
-      input.nextElementSibling.textContent = input.value;
-      if (["w", "azimuth", "elevation"].includes(input.name)) input.disabled = flat;
+  draw(typed) {
+    const root = this.shadowRoot, value = this.values, flat = this.space === 1;
+    for (const input of root.querySelectorAll("input:not([name=space])")) {
+      const name = input.dataset.for ?? input.name;
+      if (input !== typed) input.value = value[name];
+      input.disabled = flat && ["w", "azimuth", "elevation"].includes(name);
     }
     root.querySelector("legend span").hidden = flat;
     const view = flat ? [0, 0] : [(value.azimuth * Math.PI) / 180, (value.elevation * Math.PI) / 180];

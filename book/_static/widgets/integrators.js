@@ -53,9 +53,10 @@ const STEPS = 60, START = [1, 0.4], REACH = 3, SIZE = 200;
 const STYLE = `
   :host { display: block; margin: 1.5rem 0; color: var(--pst-color-text-base, #222); font-size: 0.9rem; }
   fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; }
-  label { display: flex; align-items: center; gap: 0.5rem; }
-  input { width: 9rem; accent-color: var(--pst-color-primary, #0072b2); }
-  output { min-width: 3.2rem; font-variant-numeric: tabular-nums; }
+  label { display: flex; flex-wrap: wrap; align-items: center; gap: 0.2rem 0.5rem; }
+  input[type=range] { width: 9rem; accent-color: var(--pst-color-primary, #0072b2); }
+  input[type=number] { width: 4.5rem; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  button { color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
   .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.8rem, 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
   figure { margin: 0; }
   figcaption { text-align: center; }
@@ -68,9 +69,12 @@ const STYLE = `
   text { fill: currentColor; font-size: 12px; }
 `;
 
-const control = (name, text, min, max, step, value) =>
-  `<label>${text} <input type="range" name="${name}" min="${min}" max="${max}" step="${step}" value="${value}">` +
-  `<output>${value}</output></label>`;
+const CONTROLS = { // words, least, most, step, at first
+  h: ["step size h", 0.05, 2.5, 0.05, 0.5], a: ["real part a", -1, 1, 0.05, 0], b: ["imaginary part b", 0, 2, 0.05, 1],
+};
+const control = ([name, [text, min, max, step]]) =>
+  `<label>${text} <input type="range" name="${name}" min="${min}" max="${max}" step="${step}" aria-label="${text}">` +
+  `<input type="number" data-for="${name}" min="${min}" max="${max}" step="any" aria-label="${text}, as a number"></label>`;
 
 const x = (v) => (SIZE * (Math.max(-40, Math.min(40, v)) + REACH)) / (2 * REACH);
 const point = ([y, z]) => `${x(y).toFixed(1)},${x(-z).toFixed(1)}`;
@@ -104,21 +108,27 @@ class Integrators extends (globalThis.HTMLElement ?? class {}) {
     if (this.shadowRoot) return;
     const root = this.attachShadow({ mode: "open" });
     root.innerHTML = `<style>${STYLE}</style><fieldset><legend>x′ = Ax, eigenvalues of A: a ± ib</legend>` +
-      control("h", "step size h", 0.05, 2.5, 0.05, 0.5) + control("a", "real part a", -1, 1, 0.05, 0) +
-      control("b", "imaginary part b", 0, 2, 0.05, 1) + `</fieldset><div class="panels">` +
+      Object.entries(CONTROLS).map(control).join("") + `<button type="button">reset</button></fieldset><div class="panels">` +
       METHODS.map((name) => `<figure><svg viewBox="0 0 ${SIZE} ${SIZE}" role="img"></svg><figcaption></figcaption></figure>`).join("") +
       `</div><p aria-live="polite"></p><p>Dots: ${STEPS} steps from the large dot. Dashed: the exact flow over the same time.</p>`;
-    root.addEventListener("input", () => this.draw());
+    root.addEventListener("input", ({ target }) => {
+      const name = target.dataset.for ?? target.name, [, min, max] = CONTROLS[name], value = Number(target.value);
+      if (target.value === "" || !(value >= min && value <= max)) return;
+      this.values[name] = value;
+      this.draw(target);
+    });
+    root.querySelector("button").addEventListener("click", () => this.reset());
+    this.reset();
+  }
+
+  reset() {
+    this.values = Object.fromEntries(Object.entries(CONTROLS).map(([name, control]) => [name, control[4]]));
     this.draw();
   }
 
-  draw() {
-    const root = this.shadowRoot, value = {};
-    for (const input of root.querySelectorAll("input")) {
-      value[input.name] = Number(input.value);
-      input.nextElementSibling.textContent = value[input.name].toFixed(2);
-    }
-    const { a, b, h } = value, said = [];
+  draw(typed) {
+    const root = this.shadowRoot, { a, b, h } = this.values, said = [];
+    for (const input of root.querySelectorAll("input")) if (input !== typed) input.value = this.values[input.dataset.for ?? input.name];
     root.querySelectorAll("figure").forEach((figure, k) => {
       const name = METHODS[k], M = amplification(name, a, b, h);
       const { svg, words } = panel(name, M, a, b, h);

@@ -79,8 +79,9 @@ const STYLE = `
   fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; }
   label { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; }
   select { font: inherit; color: inherit; background: var(--pst-color-background, #fff); }
-  input { width: 10rem; max-width: 100%; accent-color: var(--pst-color-primary, #0072b2); }
-  output { min-width: 4rem; font-variant-numeric: tabular-nums; }
+  input[type=range] { width: 10rem; max-width: 100%; accent-color: var(--pst-color-primary, #0072b2); }
+  input[type=number] { width: 4.5rem; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  button { color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
   .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
   figure { margin: 0; }
   figcaption { text-align: center; }
@@ -145,23 +146,37 @@ class Tolerance extends (globalThis.HTMLElement ?? class {}) {
     const figure = (name, caption) => `<figure><svg id="${name}" viewBox="0 0 ${W} ${H}" role="img"></svg><figcaption>${caption}</figcaption></figure>`;
     root.innerHTML = `<style>${STYLE}</style><fieldset><legend>dopri5 on x′ = f(t, x)</legend>` +
       `<label>field <select name="field">${options}</select></label>` +
-      `<label>tolerance <input type="range" name="tol" min="-9" max="-2" step="0.25" value="-4"><output></output></label></fieldset>` +
+      `<label>tolerance, 10 to the power <input type="range" min="-9" max="-2" step="0.25" aria-label="tolerance, 10 to the power">` +
+      `<input type="number" min="-9" max="-2" step="any" aria-label="tolerance, 10 to the power, as a number"></label>` +
+      `<button type="button">reset</button></fieldset>` +
       `<div class="panels">${figure("path", "both components; dots: ends of steps")}${figure("steps", "step sizes; crosses: rejected")}` +
       `${figure("sweep", "error and evaluations against tolerance; rings: now")}</div><p aria-live="polite"></p>`;
     this.sweeps = {};
-    root.querySelector("select").value = "lotka_volterra";
-    root.addEventListener("input", () => this.draw());
+    root.addEventListener("input", ({ target }) => {
+      if (target.localName === "input") {
+        if (target.value === "" || !(target.value >= -9 && target.value <= -2)) return;
+        this.power = Number(target.value);
+      }
+      this.draw(target);
+    });
+    root.querySelector("button").addEventListener("click", () => this.reset());
+    this.reset();
+  }
+
+  reset() {
+    this.shadowRoot.querySelector("select").value = "lotka_volterra";
+    this.power = -4;
     this.draw();
   }
 
-  draw() {
-    const root = this.shadowRoot, name = root.querySelector("select").value, input = root.querySelector("input");
-    const tol = 10 ** Number(input.value), { f, x0, T, title } = FIELDS[name];
+  draw(typed) {
+    const root = this.shadowRoot, name = root.querySelector("select").value;
+    for (const input of root.querySelectorAll("input")) if (input !== typed) input.value = this.power;
+    const tol = 10 ** this.power, { f, x0, T, title } = FIELDS[name];
     this.sweeps[name] ??= sweep(name, TOLERANCES);
     const s = dopri5(f, x0, T, tol), now = sweep(name, [tol])[0];
-    const shown = `10^${Number(input.value).toFixed(2)}`;
-    input.nextElementSibling.textContent = shown;
-    input.setAttribute("aria-valuetext", shown);
+    const shown = `10^${this.power.toFixed(2)}`;
+    root.querySelector("[type=range]").setAttribute("aria-valuetext", shown);
     const sizes = s.steps.filter((v) => v.accepted).map((v) => v.h);
     const told = `${s.accepted} steps taken, ${s.rejected} rejected, sizes ${power(Math.min(...sizes))} to ${power(Math.max(...sizes))}`;
     const pictures = {

@@ -1,0 +1,73 @@
+"""Lighter pages: what the theme sends and no page needs is taken out of each page as it is written.
+
+*Icons.* The theme loads Font Awesome twice: as style with fonts, which draw every icon here, and as a script of 1.5 MB
+that puts an SVG in the place of each.
+
+*Search.* Every page loads the index of the whole book, which only the page of results reads: the theme's search while
+one types is off.
+
+*Code.* Pygments wraps each name, bracket and space in an element of its own, though they have the colour of their
+surroundings: two thirds of the elements of a chapter. And a browser lays out long blocks of code only once the reader
+comes near (``content-visibility``, in course.css); their rows and columns, given here, keep the page from shifting.
+
+*Keyboard.* The theme makes code and outputs that scroll reachable by keyboard, and lays the page out for each of them
+that does not say so already.
+
+*Pictures.* A picture has its size, so that nothing moves when it arrives, and all but the first wait until the reader
+comes near.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from sphinx.application import Sphinx
+from sphinx.jinja2glue import BuiltinTemplateLoader
+
+ICONS = re.compile(r'\s*<script defer src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
+SEARCH = re.compile(r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
+PLAIN = ("n", "nn", "p", "w")  # Pygments' classes with the colour of plain text; tests/test_lighter.py compares
+WRAPPED = re.compile(rf'<span class="(?:{"|".join(PLAIN)})">([^<]*)</span>')
+CODE = re.compile(r'(<div class="highlight">)<pre>(?:<span></span>)?(.*?)\n?</pre>', re.DOTALL)
+OUTPUT = re.compile(r'(<div class="output [^"]*")')
+PICTURE = re.compile(r'(<img\b[^>]*?) style="width: (\d+)px; height: (\d+)px;"')
+LONG, WIDE = 10, 88  # rows, columns
+
+
+def code(match: re.Match) -> str:
+    """A block of code with fewer elements; a long one says how large it is."""
+    inside = WRAPPED.sub(r"\1", match[2])
+    rows = [unescape(re.sub(r"<[^>]*>", "", row)) for row in inside.split("\n")]
+    columns = max(map(len, rows))
+    if len(rows) >= LONG and not re.search(r"<(?!/?span\b)", inside):
+        inside = f'<span class="late" style="--rows: {len(rows)}; --columns: {columns}">{inside}</span>'
+    return f'{match[1]}<pre tabindex="{-1 if columns < WIDE else 0}">{inside}</pre>'
+
+
+def lighter(page: str, search: bool = False) -> str:
+    """A page of HTML without what it does not need; ``search`` keeps the index of the book."""
+    seen = 0
+
+    def sized(match: re.Match) -> str:
+        nonlocal seen
+        seen += 1
+        late = ' loading="lazy"' if seen > 1 else ""
+        return f'{match[1]} width="{match[2]}" height="{match[3]}" decoding="async"{late}'
+
+    page = page if search else SEARCH.sub("", page)
+    page = OUTPUT.sub(r'\1 tabindex="-1"', CODE.sub(code, ICONS.sub("", page)))
+    return PICTURE.sub(sized, page)
+
+
+class Templates(BuiltinTemplateLoader):
+    """Sphinx's templates, each page lighter."""
+
+    def render(self, template: str, context: dict) -> str:
+        page = super().render(template, context)
+        return lighter(page, search=template == "search.html") if template.endswith(".html") else page
+
+
+def setup(app: Sphinx) -> dict:
+    app.config.template_bridge = f"{__name__}.Templates"
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
