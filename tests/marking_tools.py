@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,7 @@ from course_lib.marking.examiner import Examination, examine
 from course_lib.marking.restore import load, recognise, restore
 from course_lib.marking.sandbox import Limits, works
 from course_lib.marking.source import Assignment, read
+from course_lib.marking.walled import Cold, Warm, best
 
 WALLS = not works()  # without bubblewrap the limits and the examiner's process are tested all the same
 LIMITS = Limits(cell=6, total=90, memory=5 * 2**28, processes=12, output=2**20)
@@ -114,6 +116,12 @@ def notebook(folder: Path, answers: dict[str, str], *before: str, after: tuple[s
     return nb
 
 
+@cache
+def kind() -> Cold | Warm:
+    """What starts the students' processes, once for all tests of a worker."""
+    return best([], [], unsafe=not WALLS)
+
+
 def marked(nb: nbformat.NotebookNode, source: Assignment, scratch: Path, limits: Limits = LIMITS) -> dict[str, str]:
     """What the check of each exercise said, empty where it passed; the notebook goes through a file as in a class."""
     path = scratch / "handed in.ipynb"
@@ -121,7 +129,7 @@ def marked(nb: nbformat.NotebookNode, source: Assignment, scratch: Path, limits:
     found = load(path)
     assert recognise(found, {"tiny": source}, None) is source
     found, _ = restore(found, source)
-    examination = Examination(source, limits, scratch, unsafe=not WALLS, hidden=[])
+    examination = Examination(source, limits, scratch, kind())
     try:
         return {name: failed for name, (_, failed) in examine(found, examination).items()}
     finally:

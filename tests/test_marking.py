@@ -11,11 +11,9 @@ import pytest
 
 from course_lib.marking import __main__ as command
 from course_lib.marking import restore, run, sandbox
-from course_lib.marking.examiner import Examination
 from course_lib.marking.sandbox import Limits
 
 RIGHT = tools.RIGHT
-walls_only = pytest.mark.skipif(not tools.WALLS, reason="bubblewrap does not run here")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +99,10 @@ ENDINGS = {
     "takes all memory": ("\n    held = [bytearray(2**28) for _ in range(10**6)]", "MemoryError"),
     "takes all memory in torch": ("torch.ones(2**40)", "RuntimeError"),
     "prints without end": ("\n    while True: print('x' * 1000)", "printed more than 1 MiB"),
+    "takes memory in many processes": (
+        "import os, time\n    [os.fork() or (bytearray(2**28), time.sleep(9)) for _ in range(6)]\n    time.sleep(9)",
+        "too much memory",
+    ),
     "forks": (
         "import os, time\n    [os.fork() or time.sleep(20) for _ in range(40)]\n    time.sleep(9)",
         "more than 12 processes",
@@ -128,49 +130,6 @@ def test_a_cell_that_never_ends_is_left_out_and_the_time_of_a_notebook_is_bounde
     limits = Limits(cell=2, total=5, memory=5 * 2**28, processes=12)
     said = tools.marked(tools.notebook(folder, RIGHT, *["while True: pass"] * 9), assignment, tmp_path, limits)
     assert all("used its 5 seconds" in text for text in said.values())
-
-
-@walls_only
-def test_nothing_but_its_own_folder_can_be_seen_or_written_and_no_network_reached(source, tmp_path):
-    folder, assignment = source
-    (tmp_path / "other.txt").write_text("another student's answer")
-    attempts = f"""
-import os, socket, urllib.request
-def attempt(f):
-    try:
-        return "done: " + str(f())[:60]
-    except OSError as error:
-        return type(error).__name__
-from pathlib import Path
-import course_lib
-seen = [
-    attempt(lambda: open({str(tmp_path / "other.txt")!r}).read()),
-    attempt(lambda: open({str(folder / "tiny.md")!r}).read()),
-    attempt(lambda: list(Path({str(folder)!r}).iterdir())),
-    attempt(lambda: open("/etc/passwd").read()),
-    attempt(lambda: open({str(tmp_path / "mine.txt")!r}, "w").write("x")),
-    attempt(lambda: open(course_lib.__file__, "a").write("x")),
-    attempt(lambda: open("/usr/x", "w").write("x")),
-    attempt(lambda: socket.create_connection(("1.1.1.1", 53), timeout=1)),
-    attempt(lambda: socket.create_connection(("127.0.0.1", 22), timeout=1)),
-]
-free = attempt(lambda: open("notes.txt", "w").write("mine"))
-full = attempt(lambda: [open(f"big{{k}}", "wb").write(bytes(2**24)) for k in range(20)])
-secrets = sorted(k for k in os.environ if k not in ("PATH", "HOME", "PWD"))
-others = [p for p in os.listdir("/proc") if p.isdigit()]
-power = [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")]
-"""
-    examination = Examination(assignment, tools.LIMITS, tmp_path, unsafe=False, hidden=[])
-    try:
-        assert examination.run(attempts) == ("", "")
-        names = ("seen", "free", "full", "secrets", "others", "power")
-        seen, free, full, secrets, others, power = (examination.answer(name) for name in names)
-    finally:
-        examination.stop()
-    assert not any(text.startswith("done") for text in seen), seen
-    assert free == "done: 4" and full == "OSError" and len(others) <= 3
-    assert not [name for name in secrets if "TOKEN" in name or "KEY" in name or "SSH" in name]
-    assert not (tmp_path / "mine.txt").exists() and int(power[0], 16) == 0
 
 
 def test_checks_are_put_back_whatever_happened_to_them(source, tmp_path):
@@ -247,15 +206,6 @@ def test_links_large_files_and_other_assignments_are_refused(source, tmp_path, m
     monkeypatch.setattr(restore, "LARGEST", 100)
     with pytest.raises(restore.Refused, match="the limit is"):
         restore.load(path)
-
-
-def test_the_walls_are_read_only_without_network_and_hide_what_lies_within_reach(tmp_path):
-    line = sandbox.walls([sandbox.LIBRARY / "checks", tmp_path])
-    assert line[0] == "bwrap" and {"--unshare-all", "--die-with-parent", "--clearenv", "--new-session"} <= set(line)
-    assert line[line.index("--cap-drop") + 1] == "ALL"
-    assert not {"--bind", "--dev-bind", "--share-net"} & set(line)
-    assert line[line.index(str(sandbox.LIBRARY / "checks")) - 1] == "--tmpfs"
-    assert str(tmp_path) not in line and str(sandbox.LIBRARY.parent) not in line[: line.index("--setenv")]
 
 
 def test_without_walls_it_refuses_unless_told(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import threading
 
@@ -13,7 +14,7 @@ from torch import nn
 from course_lib.checks import SkewTanh
 from course_lib.marking import functions
 from course_lib.marking.peer import Peer
-from course_lib.marking.wire import LIMIT, Gone, Wire
+from course_lib.marking.wire import HEAD, TEXT, Gone, Wire
 
 
 class Scaled(nn.Module):
@@ -219,6 +220,8 @@ def test_the_student_can_name_no_function_of_the_examiners(peers):
         {"function": ["f", "", {}, [], None, None, None, None]},
         {"copy": [90, ["os", "system"], {}, {}, {}, {}, True]}, {"copy": [91, ["", "Scaled"], {}, {}, {}, {}, True]},
         {"copy": [92, ["torch", "load"], {}, {}, {}, {}, True]}, {"T": 7}, {"mine": 10**9}, {"yours": 10**9}, {"x": 1},
+        {"copy": [94, ["torch.fx.graph_module", "GraphModule"], {}, {}, {}, {}, True]},
+        {"copy": [95, ["torch.jit._script", "ScriptModule"], {}, {}, {}, {}, True]},
         {"copy": [93, ["torch.nn.modules.linear", "Linear"], {}, {}, {}, {"__class__": 1}, True]}, [1],
         {"a": 1, "b": 2},
     ):  # fmt: skip
@@ -228,4 +231,36 @@ def test_the_student_can_name_no_function_of_the_examiners(peers):
     with pytest.raises(AttributeError):
         secret(lambda x, held=[]: held)
     with pytest.raises(ValueError, match="too large"):
-        put(lambda: "x" * LIMIT)()
+        put(lambda: "x" * TEXT)()
+
+
+def test_the_student_looks_into_the_checks_own_objects_and_no_further(peers):
+    """From a generator's frame or from a module one would get at the hidden tests, and at everything else."""
+    _, put = peers
+    numbers = (n for n in (1, 2))
+    for attack in (lambda g: g.gi_frame.f_back.f_globals, lambda g: g.gi_code, lambda g: g.throw(ValueError)):
+        with pytest.raises(AttributeError, match="not handed over"):
+            put(attack)(numbers)
+    with pytest.raises(AttributeError, match="not handed over"):
+        put(lambda m: m.system("true"))(os)
+    assert put(lambda g: [n for n in g])(numbers) == [1, 2]
+    assert put(lambda F: F.calls)(SkewTanh(3, 1.0)) == 0
+
+
+def test_a_message_that_is_none_ends_the_talk():
+    ours, theirs = socket.socketpair()
+    ours.settimeout(20)
+    examiner, wire = Peer(Wire(ours), trusted=True, classes={}), Wire(theirs)
+    plain = {"forms": [], "news": [], "done": []}
+    for message in (
+        {}, plain, plain | {"reply": 1}, plain | {"reply": 1, "flags": [True]}, plain | {"error": "x"},
+        plain | {"error": ["x"]}, plain | {"reply": 1, "flags": [], "to": 7000}, plain | {"forms": [["float32", [2]]]},
+        plain | {"news": [3]}, plain | {"done": 5}, {"forms": 1},
+    ):  # fmt: skip
+        wire.send(message, [])
+        with pytest.raises(Gone):
+            examiner.ask({"op": "get", "name": "x"})
+    theirs.sendall(HEAD.pack(TEXT + 1, 0))
+    with pytest.raises(Gone, match="too large"):
+        examiner.ask({"op": "get", "name": "x"})
+    ours.close(), theirs.close()

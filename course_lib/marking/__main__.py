@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> int:
             left = (time.monotonic() - start) / new * (len(todo) - len(records)) / 60 if new > 0 else 0
             marks = f"{report.number(record['marks'])} of {report.number(record['points'])}"
             note = f", {record['note']}" if record["note"] else ""
-            print(f"[{len(records)}/{len(todo)}, {left:.0f} min left] {record['handed_in']}: {marks}{note}", flush=True)
+            said = f"[{len(records)}/{len(todo)}, {left:.0f} min left] {record['handed_in']}: {marks}{note}"
+            print("".join(c if c.isprintable() else "?" for c in said), flush=True)  # a note may quote a stranger
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -15,8 +15,9 @@ from nbformat.v4 import new_output
 
 from ..checks import CheckFailed
 from .peer import Peer
-from .sandbox import Limits, Walled
+from .sandbox import Limits
 from .source import Assignment, grade_id, helps
+from .walled import Cold, Walled, Warm
 from .wire import Gone, Wire
 
 STARTS = 60.0  # seconds until a process must be ready, on a busy machine
@@ -59,9 +60,8 @@ class Missing:
 class Examination:
     """One submission: its process, which is started again without a cell that ended it, and the checks."""
 
-    def __init__(self, assignment: Assignment, limits: Limits, scratch: Path, *, unsafe: bool, hidden: list[Path]):
-        self.assignment, self.limits, self.scratch = assignment, limits, scratch
-        self.unsafe, self.hidden = unsafe, hidden
+    def __init__(self, assignment: Assignment, limits: Limits, scratch: Path, kind: Cold | Warm):
+        self.assignment, self.limits, self.scratch, self.kind = assignment, limits, scratch, kind
         self.names: dict = {"__name__": "__main__"}
         self.end = time.monotonic() + limits.total
         self.done: list[str] = []  # what has run, to be run again in a new process
@@ -74,7 +74,11 @@ class Examination:
         self.stop()
         ours, theirs = socket.socketpair()
         with theirs:
-            self.walled = Walled(theirs.fileno(), self.limits, self.scratch, unsafe=self.unsafe, hidden=self.hidden)
+            try:
+                self.walled = Walled(theirs.fileno(), self.limits, self.scratch, self.kind)
+            except OSError:  # the Python that is copied has ended
+                self.kind = Cold(self.kind.hidden, unsafe=False)
+                self.walled = Walled(theirs.fileno(), self.limits, self.scratch, self.kind)
         self.peer = Peer(Wire(ours), trusted=True, classes=self.names)
         self.guarded("the start of Python", lambda: None, STARTS)
         kept, self.done = self.done, []
@@ -104,6 +108,8 @@ class Examination:
             ended = f"{what} did not end within {seconds:.0f} seconds"
         except Gone as gone:
             ended = f"{what} ended the process: {self.walled.why or gone}" if self.walled else f"{what}: {gone}"
+        except Exception as error:  # whatever a stranger's message makes of the code that reads it
+            ended = f"{what} sent what is no answer ({type(error).__name__})"
         self.stop()
         return None, ended
 
@@ -151,12 +157,12 @@ class Examination:
 
         def action() -> str:
             torch.manual_seed(0)
-            self.prepare(check)
             with contextlib.redirect_stdout(held):
                 try:
+                    self.prepare(check)
                     exec(compile(source, "<check>", "exec"), self.names)
                 except CheckFailed as error:
-                    return f"Not yet: {error}"
+                    return f"Not yet: {error}"[:3000]
                 except NotImplementedError:
                     return "Not answered yet."
                 except Exception as error:

@@ -1,4 +1,4 @@
-"""Mark submissions, each in a process of its own: ``python -m course_lib.marking.one SOURCE``.
+"""Mark submissions, each in a process of its own: ``python -m course_lib.marking.one OPTIONS``.
 
 The name of a job's file comes in on a line; a copy of this process, which has imported what marking needs, does it; a
 line goes out when it has ended.
@@ -6,7 +6,6 @@ line goes out when it has ended.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import os
@@ -18,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-MEMORY = 8 * 2**30  # bytes; the examiner runs nothing of a stranger's, but reads what strangers hand in
+MEMORY = 4 * 2**30  # bytes; the examiner runs nothing of a stranger's, but reads what strangers hand in
 
 
 def write(path: Path, text: str) -> None:
@@ -28,16 +27,14 @@ def write(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def mark(job: dict, scratch: Path) -> dict:
+def mark(job: dict, scratch: Path, kind) -> dict:
     """The record of one submission: marks, and what each check said."""
     import nbformat
-    import torch
 
     from . import autograde, restore, source
     from .examiner import Examination
     from .sandbox import Limits
 
-    torch.set_num_threads(1)
     record = {"assignment": job["assignment"] or "", "marks": 0.0, "points": 0.0, "note": "", "exercises": []}
     known = source.assignments(Path(job["source"]))
     if job["assignment"]:
@@ -53,9 +50,7 @@ def mark(job: dict, scratch: Path) -> dict:
     shutil.copy(job["gradebook"], gradebook)
     own = scratch / "own"
     own.mkdir()
-    hidden = [Path(place) for place in job["hidden"]]
-    limits = Limits(**job["limits"])
-    examination = Examination(assignment, limits, own, unsafe=job["unsafe"], hidden=hidden)
+    examination = Examination(assignment, Limits(**job["limits"]), own, kind)
     nb, marks, said = autograde.autograde(nb, assignment, examination, gradebook)
     if job["marked"]:
         write(Path(job["marked"]), nbformat.writes(nb))
@@ -70,43 +65,50 @@ def mark(job: dict, scratch: Path) -> dict:
     }  # fmt: skip
 
 
-def do(path: Path) -> None:
+def do(path: Path, kind) -> None:
     """Do one job and write its record."""
     job = json.loads(path.read_text("utf-8"))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="marking-") as scratch:
-        record = mark(job, Path(scratch))
+        record = mark(job, Path(scratch), kind)
     record |= {"student": job["student"], "handed_in": job["name"], "seconds": round(time.monotonic() - started, 1)}
     write(Path(job["record"]), json.dumps(record))
 
 
-def warm(source: Path) -> None:
-    """Import what every job needs: the libraries, and what the checks' own cells import."""
+def warm(source: Path) -> list:
+    """Import what every job needs: the libraries, and what the checks' own cells import; the assignments."""
     import torch
+    import torch._dynamo  # which the first optimizer of a process imports, in seconds
 
-    from . import autograde, examiner, restore, sandbox  # noqa: F401
+    from . import autograde, examiner, restore  # noqa: F401
     from .source import assignments
+    from .walled import imports
 
     torch.set_num_threads(1)
-    for assignment in assignments(source).values():
-        for cell in assignment.cells:
-            if "optim." in cell.source:
-                import torch._dynamo  # which the first optimizer of a process imports, in seconds
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    with contextlib.suppress(Exception):
-                        exec(compile(ast.Module([node], []), "<import>", "exec"), {})
+    known = list(assignments(source).values())
+    for line in imports(known):
+        with contextlib.suppress(Exception):
+            exec(line, {})
+    return known
 
 
 def main() -> None:
+    """OPTIONS is JSON: the folder ``source``, the folders ``hidden`` from notebooks, and whether ``unsafe``."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    warm(Path(sys.argv[1]))
+    options = json.loads(sys.argv[1])
+    hidden, unsafe = [Path(place) for place in options["hidden"]], options["unsafe"]
+    known = warm(Path(options["source"]))
+    from .walled import Warm, best
+
+    kind = best(hidden, known, unsafe=unsafe)
     for line in sys.stdin:
+        if isinstance(kind, Warm) and kind.process.poll() is not None:
+            kind = best(hidden, known, unsafe=unsafe)
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                do(Path(json.loads(line)))
+                do(Path(json.loads(line)), kind)
                 status = 0
             except BaseException:
                 traceback.print_exc()

@@ -82,8 +82,7 @@ class Marking:
         job = {
             "student": submission.student, "assignment": submission.assignment, "file": str(submission.file),
             "name": submission.name, "source": str(self.source), "gradebook": str(self.output / "empty.db"),
-            "record": str(record), "marked": str(marked), "limits": asdict(self.limits), "unsafe": self.unsafe,
-            "hidden": [str(path) for path in self.hidden],
+            "record": str(record), "marked": str(marked), "limits": asdict(self.limits),
         }  # fmt: skip
         path = record.with_suffix(".job")
         path.write_text(json.dumps(job), encoding="utf-8")
@@ -120,7 +119,8 @@ class Marking:
 
     def start(self) -> subprocess.Popen:
         """An examiner that waits for jobs."""
-        command = [sys.executable, "-m", "course_lib.marking.one", str(self.source)]
+        options = {"source": str(self.source), "hidden": [str(p) for p in self.hidden], "unsafe": self.unsafe}
+        command = [sys.executable, "-m", "course_lib.marking.one", json.dumps(options)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
         with self.lock, (self.output / "errors.txt").open("a") as log:
             if self.stopped:

@@ -1,4 +1,4 @@
-"""The walls around the student's process: bubblewrap where it is, limits everywhere, and a watch on the whole tree.
+"""The walls around the student's process: bubblewrap where it is, and what a notebook may use.
 
 Inside, the network is off, the file system is read-only and holds Python, its packages and the course's library alone,
 and the only place to write is memory that goes with the process. Submissions, hidden tests and marks are not there.
@@ -6,20 +6,17 @@ and the only place to write is memory that goes with the process. Submissions, h
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import site
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 LIBRARY = Path(__file__).resolve().parents[1]
+HOME = "/notebook"  # of the student's process; no installation lies below it
 SCRATCH = 64 * 2**20  # bytes that a notebook may write
 
 
@@ -56,8 +53,14 @@ def environment(home: str) -> dict[str, str]:
     }
 
 
-def walls(hidden: list[Path], home: str = "/home/student") -> list[str]:
-    """The bubblewrap command line that goes before the student's process."""
+def writable() -> list[str]:
+    """Where a notebook that is copied may write: not in /tmp, if Python or the library lies there."""
+    taken = any(path.resolve().is_relative_to("/tmp") for path in visible())
+    return [HOME, "/dev/shm"] if taken else [HOME, "/dev/shm", "/tmp"]
+
+
+def walls(hidden: list[Path], home: str = HOME, *, nested: bool = False) -> list[str]:
+    """The bubblewrap command line that goes before the student's process; nested: which makes walls of its own."""
     command = ["bwrap", "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
     command += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "notebook"]
     command += ["--size", str(SCRATCH), "--tmpfs", "/tmp", "--size", str(SCRATCH), "--tmpfs", home]
@@ -69,12 +72,24 @@ def walls(hidden: list[Path], home: str = "/home/student") -> list[str]:
     for path in hidden:
         if any(path.resolve().is_relative_to(place.resolve()) for place in visible()):
             command += ["--tmpfs", str(path.resolve())]
-    command += ["--proc", "/proc", "--dev", "/dev", "--dir", f"{home}/matplotlib", "--chdir", home]
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH), "--tmpfs", "/dev/shm"]
+    command += ["--dir", f"{home}/matplotlib", "--chdir", home]
     for path in fonts():
         command += ["--ro-bind", str(path), f"{home}/matplotlib/{path.name}"]
     for name, value in environment(home).items():
         command += ["--setenv", name, value]
-    return command
+    command += ["--remount-ro", "/", "--remount-ro", "/dev"]  # else one could fill the memory through them
+    if nested and "/tmp" not in writable():
+        command += ["--remount-ro", "/tmp"]
+    # Run by root, a process without any power may still write the kernel's settings. (`nest` does the same, later.)
+    return command if nested else [*command, "--remount-ro", "/proc", *tight()]
+
+
+@cache
+def tight() -> tuple[str, ...]:
+    """No further user namespace within, where bubblewrap knows how (0.8): the fewer ways into the kernel the better."""
+    said = subprocess.run(["bwrap", "--help"], capture_output=True, text=True).stdout
+    return ("--disable-userns",) if "--disable-userns" in said else ()
 
 
 @cache
@@ -99,63 +114,3 @@ def require(*, unsafe: bool) -> None:
     """Raise NoSandbox where there are no walls and nobody has said that none are wanted."""
     if not unsafe and (why := works()):
         raise NoSandbox(f"{why}. Marking runs strangers' code: mend this, or say --unsafe if you trust every author.")
-
-
-def running() -> int:
-    """How many threads this user has: the kernel's limit on processes counts them too."""
-    everyone = [p.info for p in psutil.process_iter(["uids", "num_threads"])]
-    return sum(p["num_threads"] or 0 for p in everyone if p["uids"] and p["uids"].real == os.getuid())
-
-
-class Walled:
-    """A student's process behind its walls, with a watch on how many there are of it and what they use."""
-
-    def __init__(self, descriptor: int, limits: Limits, scratch: Path, *, unsafe: bool, hidden: list[Path]) -> None:
-        numbers = [descriptor, limits.total, limits.memory, limits.processes + running()]
-        inner = [sys.executable, "-P", "-m", "course_lib.marking.answering", *(str(int(n)) for n in numbers)]
-        self.limits, self.why = limits, ""
-        self.process = subprocess.Popen(
-            inner if unsafe else [*walls(hidden), *inner], pass_fds=[descriptor], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, cwd=scratch if unsafe else "/",
-            env=environment(str(scratch)) if unsafe else None,
-        )
-        self.text, self.size = bytearray(), 0
-        for task in (self.listen, self.watch):
-            threading.Thread(target=task, daemon=True).start()
-
-    def listen(self) -> None:
-        """Keep the start of what is printed; end a process that prints without end."""
-        while data := os.read(self.process.stdout.fileno(), 2**16):
-            self.size += len(data)
-            self.text += data[: max(0, 20_000 - len(self.text))]
-            if self.size > self.limits.output:
-                self.kill(f"it printed more than {self.limits.output // 2**20} MiB")
-                return
-
-    def watch(self) -> None:
-        """End a tree of processes that has grown too large."""
-        while self.process.poll() is None:
-            with contextlib.suppress(psutil.Error):
-                tree = psutil.Process(self.process.pid).children(recursive=True)
-                if len(tree) > self.limits.processes:
-                    self.kill(f"it started more than {self.limits.processes} processes")
-                elif len(tree) > 3 and sum(p.memory_info().rss for p in tree) > self.limits.memory:
-                    self.kill("its processes took too much memory")
-            threading.Event().wait(0.3)
-
-    def printed(self) -> str:
-        """What was printed since the last time, its start alone if it is long."""
-        text, self.text = bytes(self.text).decode("utf-8", "replace"), bytearray()
-        return text
-
-    def kill(self, why: str = "") -> None:
-        """End every process of the tree."""
-        self.why = self.why or why
-        with contextlib.suppress(psutil.Error):
-            tree = psutil.Process(self.process.pid).children(recursive=True)
-            for process in (psutil.Process(self.process.pid), *tree):
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, 9)
-        self.process.wait()

@@ -7,6 +7,7 @@ import socket
 import struct
 
 LIMIT = 256 * 2**20  # bytes of one message
+TEXT = 16 * 2**20  # of them, those of its text, which takes many times as much once it is read
 HEAD = struct.Struct("<II")
 
 
@@ -24,7 +25,7 @@ class Wire:
         """Send one message; Gone if nobody is there, ValueError if it is too large."""
         text = json.dumps([message, [len(b) for b in buffers]]).encode()
         size = sum(map(len, buffers))
-        if len(text) + size > LIMIT:
+        if len(text) > TEXT or len(text) + size > LIMIT:
             raise ValueError(f"a value of {(len(text) + size) / 2**20:.0f} MiB is too large to hand over.")
         try:
             self.sock.sendall(b"".join([HEAD.pack(len(text), size), text, *buffers]))
@@ -34,7 +35,7 @@ class Wire:
     def receive(self) -> tuple[dict, list[bytes]]:
         """Wait for the next message; Gone if there is none or it is garbled."""
         length, size = HEAD.unpack(self.read(HEAD.size))
-        if length + size > LIMIT:
+        if length > TEXT or length + size > LIMIT:
             raise Gone("the process sent a message that is too large")
         text, rest = self.read(length), memoryview(self.read(size))
         try:
