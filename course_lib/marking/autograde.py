@@ -11,23 +11,13 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_notebook
 from nbgrader.api import Gradebook
-from nbgrader.preprocessors import (
-    CheckCellMetadata,
-    ClearOutput,
-    ComputeChecksums,
-    DeduplicateIds,
-    OverwriteCells,
-    OverwriteKernelspec,
-    SaveAutoGrades,
-    SaveCells,
-)
+from nbgrader.preprocessors import ComputeChecksums, SaveAutoGrades, SaveCells
 from sqlalchemy.exc import SAWarning
 
 from .examiner import Examination, examine
+from .preprocessors import SANITIZE
 from .restore import KERNEL
 from .source import Assignment
-
-SANITIZE = (ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata)
 
 
 def quiet() -> None:
