@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
@@ -92,6 +93,40 @@ def test_a_slip_that_is_a_number_is_compared_in_float64():
         checks.close(1 / 3, 1.0, what="the value", slips={"That is a third.": 1 / 3})
 
 
+def test_a_difference_that_does_not_show_in_print_is_told():
+    with pytest.raises(CheckFailed, match=r"^the sum: expected 2, got 2\. They differ by 1e-08\.$"):
+        checks.close(2.0 + 1e-8, 2.0, what="the sum")
+    third = torch.tensor(1 / 3, dtype=torch.float32)
+    with pytest.raises(CheckFailed, match="right to the seven digits of float32: compute in float64"):
+        checks.close(third, 1 / 3, what="a third")
+    with pytest.raises(CheckFailed, match=r"your derivative is 2\. It is right to the seven digits of float32"):
+        checks.gradient(torch.tensor(2.000001), lambda x: x**2, real(1.0), what="the slope")
+    with pytest.raises(CheckFailed, match=r"got 0\.4\.$"):
+        checks.close(torch.tensor(0.4), 1 / 3, what="a third")
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.int64(3), np.float32(3), torch.tensor(3), torch.tensor([3.0])])
+def test_a_whole_number_may_be_held_by_any_type(value):
+    found = checks.whole(value, what="the count")
+    assert found == 3 and type(found) is int
+
+
+@pytest.mark.parametrize("value", [None, "3", 2.5, math.nan, math.inf, [3], torch.zeros(2)])
+def test_what_is_no_whole_number_is_named(value):
+    with pytest.raises(CheckFailed, match=r"^the count: expected a whole number, got "):
+        checks.whole(value, what="the count")
+
+
+def test_parts_are_as_many_as_their_names():
+    assert checks.parts([1, 2], "m", "loss") == (1, 2)
+    with pytest.raises(CheckFailed, match=r"^expected the pair \(m, loss\), got None; does the function return"):
+        checks.parts(None, "m", "loss")
+    with pytest.raises(CheckFailed, match=r"^the step: expected 3 results \(a, b, c\), got 2 values\.$"):
+        checks.parts((1, 2), "a", "b", "c", what="the step")
+    with pytest.raises(CheckFailed, match=r"got Tensor\.$"):
+        checks.parts(torch.zeros(2), "m", "loss")
+
+
 def test_exact_sees_the_last_bit_and_the_dtype():
     x = real([0.1, 0.2])
     checks.exact(x.clone(), x, what="a copy")
@@ -143,15 +178,39 @@ def test_score_gives_marks_takes_them_back_and_sums_up(capsys):
         pass
 
 
-def test_score_turns_an_error_in_an_answer_into_one_line():
-    def answer(x):
-        return x.no_such_thing
-
-    with pytest.raises(CheckFailed) as caught, Score({"a": 1}).check("a"):
-        answer(1.0)
-    line = "your code stopped with AttributeError: 'float' object has no attribute 'no_such_thing'"
-    assert str(caught.value).startswith(line) and str(caught.value).endswith("of answer: return x.no_such_thing")
+def said_of(answer: str, use: str, cells: Path) -> str:
+    """What the score says of an answer's cell and a check's cell that uses it; a cell is a file, as in a notebook."""
+    namespace: dict = {"Score": Score}
+    check = f"with Score({{'a': 1}}).check('a'):\n    {use}"
+    with pytest.raises(CheckFailed) as caught:
+        for name, source in (("answer.py", answer), ("check.py", check)):
+            (cells / name).write_text(source)
+            exec(compile(source, cells / name, "exec"), namespace)
     assert caught.value.__suppress_context__ and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_score_turns_an_error_in_an_answer_into_one_line(tmp_path):
+    said = said_of("def answer(x):\n    return x.no_such_thing", "answer(1.0)", tmp_path)
+    assert said == (
+        "your code stopped with AttributeError: 'float' object has no attribute 'no_such_thing', "
+        "near line 2 of answer: return x.no_such_thing"
+    )
+
+
+def test_an_error_in_what_a_check_gave_to_an_answer_is_told_by_the_answers_line(tmp_path):
+    said = said_of("def answer(f):\n    return f(1.0, 2.0)", "answer(lambda t: t.shape)", tmp_path)
+    assert said.startswith("your code stopped with TypeError") and said.endswith("of answer: return f(1.0, 2.0)")
+    said = said_of("def answer(f):\n    return f(None)", "answer(lambda t: t.shape)", tmp_path)
+    assert said.startswith("your code stopped with AttributeError") and said.endswith("of answer: return f(None)")
+
+
+def test_an_error_of_the_check_over_what_was_returned_is_not_put_on_the_students_code(tmp_path):
+    said = said_of("def answer():\n    return 3", "answer().shape", tmp_path)
+    assert said == (
+        "what your code returned does not fit: AttributeError: 'int' object has no attribute 'shape', "
+        "in the check's line: answer().shape"
+    )
 
 
 def test_score_leaves_an_unfilled_blank_alone():

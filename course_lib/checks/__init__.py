@@ -9,7 +9,7 @@ from .score import CheckFailed, Score
 
 require_torch()  # before the modules that import it, so that its absence is one line with the mend
 
-from .compare import close, derivative, exact, gradient, holds, same_function  # noqa: E402
+from .compare import close, derivative, exact, gradient, holds, parts, same_function, whole  # noqa: E402
 from .convergence import evaluations, order, repeat  # noqa: E402
 from .implicit import SkewTanh, round_trip, solves, states  # noqa: E402
 from .stability import adjoint, partitioned_order, symmetric  # noqa: E402
@@ -28,10 +28,12 @@ __all__ = [
     "holds",
     "order",
     "partitioned_order",
+    "parts",
     "repeat",
     "round_trip",
     "same_function",
     "solves",
     "states",
     "symmetric",
+    "whole",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from numbers import Real
 
@@ -42,6 +43,27 @@ def answer(value: object, *, what: str, shape: torch.Size | None = None) -> Tens
     return value.detach()
 
 
+def whole(value: object, *, what: str) -> int:
+    """A whole number as an int, whatever holds it: Python, numpy or torch, also as 3.0."""
+    try:
+        exact = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, RuntimeError):
+        exact = math.nan
+    if not exact.is_integer():
+        raise CheckFailed(f"{what}: expected a whole number, got {' '.join(str(value).split())[:40]}.")
+    return int(exact)
+
+
+def parts(result: object, *names: str, what: str = "") -> tuple:
+    """The results of a function that returns several, by their names, if there are as many."""
+    if isinstance(result, tuple | list) and len(result) == len(names):
+        return tuple(result)
+    wanted = f"{'the pair' if len(names) == 2 else f'{len(names)} results'} ({', '.join(names)})"
+    found = f"{len(result)} values" if isinstance(result, tuple | list) else type(result).__name__
+    found = "None; does the function return its result?" if result is None else f"{found}."
+    raise CheckFailed(f"{what}{': ' * bool(what)}expected {wanted}, got {found}")
+
+
 def number(value: object) -> Tensor:
     """A tensor as it is, without its graph; a number in float64, not in torch's default float32."""
     return value.detach() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
@@ -50,6 +72,16 @@ def number(value: object) -> Tensor:
 def slip(value: Tensor, slips: Mapping[str, object] | None, tol: float) -> str:
     """The sentence of the well-known mistake that gives this value, with a space before it; else nothing."""
     return next((f" {text}" for text, wrong in (slips or {}).items() if near(value, number(wrong), tol)), "")
+
+
+def known(value: Tensor, expected: Tensor, slips: Mapping[str, object] | None, tol: float) -> str:
+    """What can be said of a wrong value: the slip that gives it, or a difference too small to be seen in print."""
+    if text := slip(value, slips, tol):
+        return text
+    if value.dtype == torch.float32 and expected.dtype == torch.float64 and near(value, expected, 1e-5):
+        return " It is right to the seven digits of float32: compute in float64."
+    gap = (value.double() - expected.double()).abs().max().item()
+    return f" They differ by {gap:.1g}." if show(value) == show(expected) else ""
 
 
 def near(a: Tensor, b: Tensor, tol: float) -> bool:
@@ -82,7 +114,7 @@ def close(
     expected = number(expected)
     value = answer(value, what=what, shape=expected.shape)
     if not near(value, expected, tol):
-        raise CheckFailed(f"{what}: expected {show(expected)}, got {show(value)}.{slip(value, slips, tol)}")
+        raise CheckFailed(f"{what}: expected {show(expected)}, got {show(value)}.{known(value, expected, slips, tol)}")
     print(f"holds: {what}")
 
 
@@ -135,5 +167,5 @@ def gradient(
     value = answer(value, what=what, shape=expected.shape)
     if not near(value, expected, tol):
         found = f"finite differences give {show(expected)}, your derivative is {show(value)}."
-        raise CheckFailed(f"{what}: {found}{slip(value, slips, tol)}")
+        raise CheckFailed(f"{what}: {found}{known(value, expected, slips, tol)}")
     print(f"holds: {what}, against finite differences")

@@ -21,14 +21,19 @@ class CheckFailed(AssertionError):
 
 
 def explain(error: Exception) -> str:
-    """One line for an exception out of a student's code: its kind, its message and the student's own last line."""
-    text = " ".join(str(error).split())
+    """One line for an exception: its kind, its message, and the last line of the answer or else that of the check."""
+    text = " ".join(str(error).split())[:200]
     if hasattr(error, "place"):  # it comes from another process, where a notebook is marked
-        return f"your code stopped with {error.kind}: {text[:200]}{error.place}"
-    frames = traceback.extract_tb(error.__traceback__)
+        return f"your code stopped with {error.kind}: {text}{error.place}"
+    kind, frames = type(error).__name__, traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not f.filename.startswith((LIBRARY, *INSTALLED))]
-    place = f", near line {own[-1].lineno} of {own[-1].name}: {own[-1].line}" if own and own[-1].line else ""
-    return f"your code stopped with {type(error).__name__}: {text[:200]}{place}"
+    answers = [f for f in own if f.filename != own[0].filename]  # a cell is a file, and the first is the check's
+    if not answers:
+        line = f", in the check's line: {own[-1].line}" if own and own[-1].line else ""
+        return f"what your code returned does not fit: {kind}: {text}{line}"
+    last = answers[-1]
+    place = f", near line {last.lineno} of {last.name}: {last.line}" if last.line else ""
+    return f"your code stopped with {kind}: {text}{place}"
 
 
 class Score:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .compare import answer
+from .compare import answer, parts
 from .convergence import diagnose
 from .score import CheckFailed
 
@@ -20,10 +20,8 @@ Step = Callable[..., tuple[Tensor, Tensor]]
 
 def pair(result: object, *, what: str, like: Tensor) -> tuple[Tensor, Tensor]:
     """The two halves that a step returned, if they are two tensors shaped like ``like``."""
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise CheckFailed(f"{what}: expected the pair (y, z), got {type(result).__name__}.")
-    y, z = (answer(half, what=f"{what}, {name}", shape=like.shape) for half, name in zip(result, "yz", strict=True))
-    return y, z
+    y, z = parts(result, "y", "z", what=what)
+    return answer(y, what=f"{what}, y", shape=like.shape), answer(z, what=f"{what}, z", shape=like.shape)
 
 
 def pendulum() -> tuple[Callable, Callable, Tensor, Tensor]:
