@@ -64,6 +64,14 @@ says: x
 %s = None
 ```
 """
+ANOTHER = """
+```{code-cell} ipython3
+---
+right: %s
+---
+%s = ...
+```
+"""
 CHECKS = {
     "twice": """    checks.close(twice(torch.tensor([2.0, 0.5])), torch.tensor([4.0, 1.0]), what="two numbers")
     ### BEGIN HIDDEN TESTS
@@ -88,7 +96,7 @@ def master() -> str:
     parts = [HEAD]
     for name, points in POINTS.items():
         parts.append(EXERCISE % (HINTS, name, name, ARGUMENTS[name], RIGHT[name], name, points, name, CHECKS[name]))
-        parts += [WRONG % (name, name)] * 2
+        parts += [WRONG % (name, name)] * 2 + [ANOTHER % (name, name)] * 2
     return "".join(parts)
 
 

@@ -64,7 +64,13 @@ def wrong(code: str = "def twice(x): return x", says: str = "doubles") -> str:
     return f"```{{code-cell}} ipython3\n---\nwrong: twice\nsays: {says}\n---\n{code}\n```\n\n"
 
 
-GOOD = HEAD + BLANK + CHECK + wrong() + wrong("def twice(x): return 3 * x") + REMARK
+def right(code: str) -> str:
+    return f"```{{code-cell}} ipython3\n---\nright: twice\n---\n{code}\n```\n\n"
+
+
+ANOTHER = right("def twice(x): return x * 2.0")
+GOOD = HEAD + BLANK + CHECK + wrong() + wrong("def twice(x): return 3 * x") + right("def twice(x): return x + x")
+GOOD += ANOTHER + REMARK
 
 
 @pytest.fixture
@@ -77,18 +83,18 @@ def root(tmp_path):
 def test_the_student_gets_the_blank_and_the_check_and_nothing_of_the_answer(root):
     master = masters.read(root / "solutions" / "tiny.md")
     student = nbformat.writes(masters.notebook(master, student=True))
-    for leak in ("secret", "hidden", "HIDDEN", "SOLUTION", "3 * x", "For your eyes"):
+    for leak in ("secret", "hidden", "HIDDEN", "SOLUTION", "3 * x", "x + x", "For your eyes"):
         assert leak not in student
     blank = masters.notebook(master, student=True).cells[1]
     assert blank.source.endswith('    raise NotImplementedError("twice: put your answer here")')
     assert '"""Two times x."""' in blank.source
 
 
-def test_the_instructor_gets_answer_hidden_test_and_remark_but_no_wrong_answer(root):
+def test_the_instructor_gets_answer_hidden_test_and_remark_but_no_answer_to_try(root):
     master = masters.read(root / "solutions" / "tiny.md")
     whole = nbformat.writes(masters.notebook(master, student=False))
     assert all(part in whole for part in ("secret", "BEGIN HIDDEN TESTS", "For your eyes"))
-    assert "3 * x" not in whole
+    assert "3 * x" not in whole and "x + x" not in whole
 
 
 def test_both_carry_the_same_nbgrader_marks(root):
@@ -165,6 +171,7 @@ def test_a_solution_that_fails_leaves_the_notebooks_as_they_were(root):
 REFUSED = {
     "no markers": (GOOD.replace("### BEGIN SOLUTION", "#"), "a blank needs"),
     "one wrong answer": (GOOD.replace(wrong(), ""), "1 seeded wrong answers"),
+    "one right answer": (GOOD.replace(ANOTHER, ""), "1 right answers written in another way"),
     "no check": (GOOD.replace(CHECK, ""), "needs a check cell"),
     "no points": (GOOD.replace("points: 2", "points: 0"), "worth at least one point"),
     "two hints": (GOOD.replace("<details><summary>Hint 3</summary>c</details>", ""), "three <details> steps"),

@@ -1,4 +1,4 @@
-"""Exercise masters: MyST notebooks that mark blanks, checks and seeded wrong answers, and what is made of them.
+"""Exercise masters: MyST notebooks that mark blanks, checks and answers to try them on, and what is made of them.
 
 A master (``solutions/NAME.md``) is the only source of two notebooks: the instructor's, with every answer, and the
 student's, with ``raise NotImplementedError`` in each blank. Code cells say what they are in their metadata:
@@ -10,6 +10,8 @@ student's, with ``raise NotImplementedError`` in each blank. Code cells say what
     the instructor's;
 ``wrong: ID``, ``says: REGEX``
     a seeded wrong answer, the whole blank rewritten; the check must reject it with a message that matches;
+``right: ID``
+    a right answer written in another way than the solution; the check must accept it;
 ``tags: [instructor]``
     any cell kept from students.
 
@@ -50,11 +52,12 @@ class Exercise:
     blank: int = -1
     check: int = -1
     wrong: list[tuple[str, str]] = field(default_factory=list)  # (code, regular expression for the message)
+    right: list[str] = field(default_factory=list)  # code
 
 
 @dataclass
 class Master:
-    """A parsed master: its name, its cells in order (wrong answers taken out) and its exercises by id."""
+    """A parsed master: its name, its cells in order (answers to try taken out) and its exercises by id."""
 
     name: str
     cells: list[NotebookNode]
@@ -67,14 +70,14 @@ def read(path: Path) -> Master:
     Raises
     ------
     MasterError
-        A blank without its markers or its check, a check worth nothing, fewer than two wrong answers, or hints
-        that do not come in three steps.
+        A blank without its markers or its check, a check worth nothing, fewer than two wrong answers or two right
+        ones written in another way, or hints that do not come in three steps.
     """
     cells: list[NotebookNode] = []
     exercises: dict[str, Exercise] = {}
     for cell in jupytext.read(path, fmt="md:myst").cells:
         meta = cell.metadata
-        name = meta.get("exercise") or meta.get("check") or meta.get("wrong")
+        name = meta.get("exercise") or meta.get("check") or meta.get("wrong") or meta.get("right")
         where = f"{path.name}: {name}"
         if "exercise" in meta:
             if name in exercises:
@@ -88,6 +91,8 @@ def read(path: Path) -> Master:
             exercises[name].check, exercises[name].points = len(cells), int(meta["points"])
         if "wrong" in meta:
             exercises[name].wrong.append((cell.source, meta["says"]))
+        elif "right" in meta:
+            exercises[name].right.append(cell.source)
         else:
             cells.append(cell)
     master = Master(path.stem, cells, exercises)
@@ -103,6 +108,9 @@ def validate(master: Master, path: Path) -> None:
             raise MasterError(f"{where}: needs a check cell after it, worth at least one point.")
         if len(ex.wrong) < 2:
             raise MasterError(f"{where}: has {len(ex.wrong)} seeded wrong answers; at least two are needed.")
+        if len(ex.right) < 2:
+            found = f"has {len(ex.right)} right answers written in another way"
+            raise MasterError(f"{where}: {found}; at least two are needed.")
         prose = [cell for cell in master.cells[: ex.blank] if cell.cell_type == "markdown"]
         task = [cell for cell in prose if "instructor" not in cell.metadata.get("tags", [])][-1:]
         if not task or task[0].source.count("<details") != 3:
