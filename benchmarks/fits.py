@@ -1,4 +1,4 @@
-"""Neural ODEs fitted to a target loss, whole process: ``python benchmarks/fits.py [--peers PYTHON] [--only spiral]``.
+"""Neural ODEs fitted to a target loss, whole process: ``python benchmarks/fits.py [--only spiral]``.
 
 Every fit runs in a process of its own, timed from outside: imports and compilation count. Candidates take turns, five
 rounds, a seed a round, all from the same initial weights and on the same data. What a process hands back is its
@@ -7,26 +7,27 @@ arrived: its time is then what it was given before it was stopped (`cap`, in pro
 Adam on the whole rollout is the best of a list, found on a seed that does not count. One thread. Ratios of processor
 seconds are what other work on the machine disturbs least.
 
-The peers need benchmarks/requirements-fits.txt, best in an environment of their own, whose python `--peers` names.
-Pelts: six parameters on the Hudson's Bay series, in this library alone, timed inside the process, after the imports.
+Peers that are not installed are left out and said to be. Pelts: six parameters on the Hudson's Bay series, in this
+library alone, timed inside the process, after the imports.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import importlib.util
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from common import about, keep, kept
 from scipy.integrate import solve_ivp
 
 HERE = Path(__file__).parent
@@ -37,11 +38,16 @@ PROBLEMS = {
     "lotka_volterra": {"end": 10.0, "points": 101, "x0": (1.0, 1.0), "width": 32, "target": 1e-2, "cap": 24.0},
 }
 OURS = ("ours, Levenberg–Marquardt", "ours, shooting with Adam")
-RATES = (0.03, 0.1)  # of Adam on the whole rollout, tried through diffrax, which is quick; the best serves both
+PACKAGES = ("torchdiffeq", "torchdyn", "torchode", "jax", "diffrax", "optax")
+TUNER = "JAX RK4, optax Adam"
+RATES = (0.01, 0.03, 0.1)  # of Adam on the whole rollout, tried through TUNER, which is quick; the best serves all
 SHOOTING_RATE = 0.03
 PEERS = (
-    "torchdiffeq dopri5, Adam", "diffrax Tsit5, optax Adam", "torchdiffeq rk4, shooting with Adam",
-    "diffrax Tsit5, shooting with optax Adam", "diffrax, Levenberg–Marquardt as ours",
+    "torchdiffeq dopri5, Adam", "torchdyn dopri5, Adam", "torchode Dopri5, Adam", "diffrax Tsit5, optax Adam",
+    "JAX RK4, optax Adam",
+    "torchdiffeq rk4, shooting with Adam", "torchdyn rk4, shooting with Adam", "torchode Dopri5, shooting with Adam",
+    "diffrax Tsit5, shooting with optax Adam", "JAX RK4, shooting with optax Adam",
+    "diffrax Tsit5, Levenberg–Marquardt as ours", "JAX RK4, Levenberg–Marquardt as ours",
 )  # fmt: skip
 
 
@@ -78,18 +84,19 @@ def judged(problem: str, weights: list[np.ndarray], x0) -> float:
     return float(np.mean((found.y.T - y) ** 2)) if found.success else float("inf")
 
 
-def once(python: str, name: str, problem: str, seed: int, lr: float | None) -> dict:
+def once(name: str, problem: str, seed: int, lr: float | None) -> dict:
     """One fit in a fresh process: wall and processor seconds of all of it, those of the fit, and the verdict."""
     t, y = data(problem)
     with tempfile.TemporaryDirectory() as folder:
         task = {"problem": problem, "lr": lr, **PROBLEMS[problem], "name": name}
         np.savez(Path(folder) / "in.npz", *initial(problem, seed), t=t, y=y)
         (Path(folder) / "task.json").write_text(json.dumps(task))
-        script = "fits_jax.py" if name.startswith("diffrax") else "fits_torch.py"
+        script = "fits_jax.py" if name.startswith(("diffrax", "JAX")) else "fits_torch.py"
         env = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
         env["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run([python, str(HERE / "peers" / script), folder], env=env, capture_output=True, text=True)
+        command = [sys.executable, str(HERE / "peers" / script), folder]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
         wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode:
             raise RuntimeError(f"{name}, {problem}, seed {seed}: {done.stderr[-2000:]}")
@@ -101,20 +108,20 @@ def once(python: str, name: str, problem: str, seed: int, lr: float | None) -> d
     return {"wall": wall, "cpu": cpu, "loss": loss, "arrived": arrived, **result}
 
 
-def compare(problem: str, python: str | None, keep) -> None:
-    """All candidates in turns; after each round keep(table, rates tried) is called."""
-    rates, best = {}, None
-    if python:
-        rates = {lr: once(python, "diffrax Tsit5, optax Adam", problem, TUNING_SEED, lr) for lr in RATES}
+def compare(problem: str, peers: list[str], add: Callable[[dict], None]) -> None:
+    """All candidates in turns; after each round add(what is known by then) is called."""
+    rates, best = {}, max(RATES)
+    if TUNER in peers:
+        rates = {lr: once(TUNER, problem, TUNING_SEED, lr) for lr in RATES}
         arrived = {lr: run["fit cpu"] for lr, run in rates.items() if run["arrived"]}
         best = min(arrived, key=arrived.get) if arrived else min(rates, key=lambda lr: rates[lr]["loss"])
-    rounds = {name: [] for name in (*OURS, *(PEERS if python else ()))}
+    rounds = {name: [] for name in (*OURS, *peers)}
     for seed in range(ROUNDS):
         for name, runs in rounds.items():
             lr = SHOOTING_RATE if "shooting" in name else best
-            runs.append(once(sys.executable if name in OURS else python, name, problem, seed, lr))
+            runs.append(once(name, problem, seed, lr))
             print(problem, name, seed, runs[-1], flush=True)
-        keep({**PROBLEMS[problem], "rounds": seed + 1, "lr": best, "table": table(rounds), "rates tried": rates})
+        add({**PROBLEMS[problem], "rounds": seed + 1, "lr": best, "table": table(rounds), "rates tried": rates})
 
 
 def table(rounds: dict[str, list[dict]]) -> dict:
@@ -143,26 +150,23 @@ def own(which: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", help="python of the environment that holds the peers; without it, ours alone")
     parser.add_argument("--only", choices=(*PROBLEMS, "ten_seeds", "pelts"))
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "fits.json")
     options = parser.parse_args()
-    result = {}
-    with contextlib.suppress(FileNotFoundError):
-        result = json.loads(options.out.read_text())
-    result |= {"machine": platform.machine(), "python": platform.python_version(), "cores": os.cpu_count()}
+    there = [name for name in PACKAGES if importlib.util.find_spec(name)]
+    peers = [name for name in PEERS if name.split()[0].lower() in there]
+    result = (kept("fits") if options.only else {}) | about(*there)
+    result["missing"] = [name for name in PEERS if name not in peers]
 
-    def keep(name: str, found: dict) -> None:
+    def add(name: str, found: dict) -> None:
         result[name] = found
-        options.out.parent.mkdir(exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        keep("fits", result)
 
     for which in ("ten_seeds", "pelts"):
         if options.only in (None, which):
-            keep(which, own(which))
+            add(which, own(which))
     for problem in PROBLEMS:
         if options.only in (None, problem):
-            compare(problem, options.peers, lambda found, problem=problem: keep(problem, found))
+            compare(problem, peers, lambda found, problem=problem: add(problem, found))
     for problem in PROBLEMS:
         for name, row in result.get(problem, {"table": {}})["table"].items():
             print(f"{problem:14s} {name:42s} process {row['cpu']:6.2f} s ({row['cpu over ours']:5.1f}), fit "

@@ -1,26 +1,27 @@
 """The θ-layer against torchdeq: forward and backward, θ = ½, batch 256, single precision, one thread.
 
-    python benchmarks/implicit_torchdeq.py [--out benchmarks/results/implicit_torchdeq.json]
+    python benchmarks/implicit_torchdeq.py
 
 Both libraries solve y = c + aF(y) for the same skew field. torchdeq uses its exact implicit gradient (ift=True) with
 each of its solvers and each tolerance of a list; counted is the fastest whose value and gradient are right to 1e-5 of
 a float64 reference, and the same holds for ours. Times are medians of 15 rounds in which all candidates take turns.
+The floor of a dense Newton is `linalg.solve` alone: as many batches of linear systems of the state's size as the solve
+and its backward pass need.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import math
-import platform
+import statistics
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from common import Times, about, keep, over, spreads, turns
 from torch import Tensor
 
 from course_lib.implicit import SOLVERS, ConvergenceError, Equation, SkewField, ThetaLayer
@@ -95,17 +96,23 @@ def hopeful(candidates: dict[str, Call], F: SkewField, x: Tensor) -> dict[str, C
     return {n: c for n, c in candidates.items() if n == "auto" or seconds[n] <= limit[n]}
 
 
-def medians(candidates: dict[str, Call], F: SkewField, x: Tensor) -> dict[str, float]:
-    """Milliseconds a call, the median over rounds in which the candidates take turns."""
-    candidates = hopeful(candidates, F, x)
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(ROUNDS):
-        for name, layer in candidates.items():
-            start = time.perf_counter()
-            for _ in range(CALLS):
-                run(layer, F, x)
-            times[name].append(1e3 * (time.perf_counter() - start) / CALLS)
-    return {name: sorted(row)[ROUNDS // 2] for name, row in times.items()}
+def timed(candidates: dict[str, Call], F: SkewField, x: Tensor, **floor: Callable[[], object]) -> Times:
+    """Milliseconds a call in each of the rounds, for those that stand a chance and for the floor."""
+    runs = {name: lambda layer=layer: run(layer, F, x) for name, layer in hopeful(candidates, F, x).items()}
+    return turns(runs | floor, rounds=ROUNDS, calls=CALLS)
+
+
+def fastest(times: Times, who: str = "") -> str | None:
+    return min((n for n in times if n.startswith(who)), key=lambda n: statistics.median(times[n]), default=None)
+
+
+def solves_alone(F: SkewField, x: Tensor) -> Callable[[], object]:
+    """As many solves of a batch of d × d systems as Newton's method needs for this problem, forward and backward."""
+    d = x.shape[1]
+    equation = Equation(F, (x + 0.5 * F(x)).detach(), torch.tensor(0.5), jacobian=F.jacobian)
+    count = SOLVERS["newton"](equation, x.detach(), tol=1e-5, max_iter=60)[1] + 1
+    A, b = torch.eye(d) + 0.1 * torch.randn(BATCH, d, d, generator=torch.Generator().manual_seed(0)), x.detach()
+    return lambda: [torch.linalg.solve_ex(A, b) for _ in range(count)]
 
 
 def compare(width: int, size: float, solver: str) -> dict:
@@ -115,12 +122,10 @@ def compare(width: int, size: float, solver: str) -> dict:
     every = {f"ours {tol:g}": ours(F, solver, tol) for tol in TOLERANCES}
     every |= {f"torchdeq {name} {tol:g}": peer(F, name, tol) for name in PEERS for tol in TOLERANCES}
     right = {name: layer for name, layer in every.items() if accurate(layer, F, x, truth)}
-    times = medians(right, F, x)
-    best = {}
-    for who in ("ours", "torchdeq"):
-        best[who] = min((name for name in times if name.startswith(who)), key=times.get, default=None)
-    ratio = times[best["torchdeq"]] / times[best["ours"]] if all(best.values()) else None
-    return {"width": width, "h_lip": size, "solver": solver, "best": best, "ms": times, "ratio": ratio}
+    times = timed(right, F, x, floor=solves_alone(F, x))
+    best = {who: fastest(times, who) for who in ("ours", "torchdeq")}
+    ratio = over(times, best["torchdeq"], best["ours"]) if all(best.values()) else None
+    return {"width": width, "h_lip": size, "solver": solver, "best": best, "ms": spreads(times), "ratio": ratio}
 
 
 def automatic(width: int, size: float) -> dict:
@@ -132,10 +137,9 @@ def automatic(width: int, size: float) -> dict:
         with contextlib.suppress(ConvergenceError):
             run(layer, F, x)
             right[name] = layer
-    times = medians(right, F, x)
-    fixed = {name: t for name, t in times.items() if name != "auto"}
-    best = min(fixed, key=fixed.get)
-    return {"width": width, "h_lip": size, "best": best, "ms": times, "ratio": times["auto"] / fixed[best]}
+    times = timed(right, F, x)
+    best = fastest({name: t for name, t in times.items() if name != "auto"})
+    return {"width": width, "h_lip": size, "best": best, "ms": spreads(times), "ratio": over(times, "auto", best)}
 
 
 def stiff(width: int) -> dict:
@@ -161,28 +165,25 @@ def stiff(width: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "implicit_torchdeq.json")
-    options = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    result = {
-        "machine": platform.processor() or platform.machine(), "python": platform.python_version(),
-        "torch": torch.__version__, "batch": BATCH, "rounds": ROUNDS,
+    result = about("torchdeq") | {
+        "batch": BATCH, "rounds": ROUNDS,
         "newton": [compare(d, size, "newton") for d in (2, 3, 5) for size in (1.0, 1.8)],
         "fixed_point": [compare(d, size, "fixed_point") for d in (8, 16, 32, 64) for size in (0.5, 1.0)],
         "auto": [automatic(d, size) for d in (2, 3, 5, 8, 16, 32, 64) for size in (0.5, 1.0, 2.0, 4.0, 8.0)],
         "stiff": [stiff(d) for d in (2, 5)],
     }
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    keep("implicit_torchdeq", result)
     for row in result["newton"] + result["fixed_point"]:
-        ratio = row["ratio"] or float("nan")
+        ratio = row["ratio"]["median"] if row["ratio"] else math.nan
         print(f"{row['solver']:12s} width {row['width']:2d}, h·Lip {row['h_lip']}: {ratio:.2f} times faster than "
               f"{row['best']['torchdeq']}")
     for row in result["auto"]:
-        print(f"auto width {row['width']:2d}, h·Lip {row['h_lip']}: {row['ratio']:.2f} of the best ({row['best']})")
+        print(f"auto width {row['width']:2d}, h·Lip {row['h_lip']}: {row['ratio']['median']:.2f} of the best "
+              f"({row['best']})")
     for row in result["stiff"]:
         print(f"stiff width {row['width']}: unsolved {row['unsolved']} of {row['samples']}; "
               f"torchdeq's gradient norm up to {row['torchdeq_largest_gradient_norm']:.1e}")

@@ -1,11 +1,11 @@
 """Our solvers and gradients of neural ODEs against torchdiffeq's: forward and backward, one thread.
 
-    python benchmarks/neural_ode.py [--out benchmarks/results/neural_ode.json] [--only PART ...]
+    python benchmarks/neural_ode.py [--only PART ...]
 
 Both libraries get the same field, tolerance and times, and take turns; times are medians of the rounds, in CPU time of
 the one thread, which other work on the machine disturbs less than the clock. Every row says how far the two results are
 apart, solution and gradient, and fails if it is further than stated. Where the field takes most of the time, no solver
-can save much: such rows are there too. Rows:
+can save much: beside each row stands the floor, the field alone, evaluated and backpropagated as often. Rows:
 
 - adaptive: dopri5 in both, the same rtol and atol, direct backpropagation, from a 2-d linear field to a convolution;
 - digits: one training iteration (forward, backward, Adam) of the course's ODE-Net on 8 × 8 digits, dopri5 at 1e-3;
@@ -21,14 +21,10 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-import torchdiffeq
+from common import about, keep, kept, over, spreads, turns
 from torch import Tensor, nn
 
 from course_lib.data.digits import digits
@@ -36,7 +32,6 @@ from course_lib.memory import peak_bytes
 from course_lib.neural_ode import MLPField, NeuralODE
 from course_lib.recipes import digits_odenet
 
-ROUNDS = 7
 Run = Callable[[], list[Tensor]]
 
 
@@ -91,18 +86,19 @@ def apart(a: list[Tensor], b: list[Tensor]) -> float:
     return max(((u - v).norm() / v.norm().clamp(min=1e-12)).item() for u, v in zip(a, b, strict=True))
 
 
-def medians(runs: dict[str, Callable[[], object]], calls: int) -> dict[str, float]:
-    """Milliseconds of CPU time a call, the median over rounds in which the candidates take turns."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            start = time.process_time()
-            for _ in range(calls):
-                run()
-            times[name].append(1e3 * (time.process_time() - start) / calls)
-    return {name: statistics.median(row) for name, row in times.items()}
+def field_alone(field: nn.Module, x0: Tensor, forward: int, backward: int) -> Run:
+    """The floor: so many evaluations without a graph, and so many with one, backpropagated."""
+    weights, t = list(field.parameters()), torch.tensor(0.0)
+    x, given = x0.detach().requires_grad_(), torch.ones_like(x0)
+
+    def run() -> list[Tensor]:
+        with torch.no_grad():
+            for _ in range(forward):
+                field(t, x)
+        slopes = [field(t, x) for _ in range(backward)]
+        return list(torch.autograd.grad(slopes, [x, *weights], [given] * backward))
+
+    return run
 
 
 def adaptive() -> list[dict]:
@@ -128,13 +124,23 @@ def adaptive() -> list[dict]:
         runs = {s: gradients(node, x0, t) for s, node in nodes.items()}
         difference = apart(runs["own"](), runs["torchdiffeq"]())
         assert difference < limit, f"{name}: the results differ by {difference:.1e}"
-        forward = {f"{s} forward": no_gradient(node, x0, t) for s, node in nodes.items()}
-        ms = medians(runs | forward, calls)
-        rows.append({"case": name, "tolerance": tol, "difference": difference, "ms": ms,
-                     "nfe": {s: node.nfe.forward for s, node in nodes.items()},
-                     "ratio": ms["torchdiffeq"] / ms["own"],
-                     "ratio_forward": ms["torchdiffeq forward"] / ms["own forward"]})
+        nfe = {s: node.nfe.forward for s, node in nodes.items()}
+        runs |= {f"{s} forward": no_gradient(node, x0, t) for s, node in nodes.items()}
+        runs["floor"] = field_alone(field, x0, 0, nfe["own"])
+        rows.append({"case": name, "tolerance": tol, "difference": difference, "nfe": nfe} | timed(runs, calls))
     return rows
+
+
+def timed(runs: dict[str, Run], calls: int) -> dict:
+    """Milliseconds with their spread, and torchdiffeq's time over ours, over the floor, and forward alone."""
+    times = turns(runs, calls=calls)
+    found = {"ms": spreads(times), "ratio": over(times, "torchdiffeq", "own")}
+    for name, of, to in (("ratio_of_floor", "torchdiffeq", "floor"), ("over_floor", "own", "floor"),
+                         ("ratio_forward", "torchdiffeq forward", "own forward"),
+                         ("ratio_discrete", "torchdiffeq", "own, discrete adjoint")):
+        if {of, to} <= set(times):
+            found[name] = over(times, of, to)
+    return found
 
 
 def no_gradient(node: nn.Module, x0: Tensor, t: Tensor) -> Callable[[], Tensor]:
@@ -164,10 +170,18 @@ def training(batch: int = 128) -> list[dict]:
             found.append([torch.cat([v.detach().flatten() for v in (loss, *slopes)])])
         difference = apart(*found)
         assert difference < 1e-2, f"digits: the results differ by {difference:.1e}"
-        ms = medians({s: iteration(net, x, y) for s, net in nets.items()}, 2)
+        runs = {s: iteration(net, x, y) for s, net in nets.items()}
+        for run in runs.values():
+            run()
+        nfe = {s: block(n).nfe for s, n in nets.items()}
+        own = block(nets["own"])
+        with torch.no_grad():
+            state = nets["own"][:4](x)  # what the stem hands to the block
+        forward = (nfe["own"].forward, nfe["own"].backward) if gradient == "adjoint" else (0, nfe["own"].forward)
+        runs["floor"] = field_alone(own.field, state, *forward)
         rows.append({"case": f"{kind}, {gradient}, digits, batch {batch}, dopri5 at 1e-3",
-                     "parameters": sum(p.numel() for p in net.parameters()), "difference": difference, "ms": ms,
-                     "nfe": {s: block(n).nfe for s, n in nets.items()}, "ratio": ms["torchdiffeq"] / ms["own"]})
+                     "parameters": sum(p.numel() for p in net.parameters()), "difference": difference,
+                     "nfe": nfe} | timed(runs, 2))
     return rows
 
 
@@ -209,11 +223,10 @@ def spiral_step(steps: int = 60) -> dict:
     difference = max(apart(result, found["direct, rk4"]) for result in found.values())
     assert exact < 1e-5 and difference < 1e-3, f"spiral: the results differ by {exact:.1e} and {difference:.1e}"
     taken = {name: steps if "rk4" in name else (node.nfe.forward - 2) // 6 for name, node in nodes.items()}
-    ms = medians(runs, 2)
-    us = {name: 1e3 * ms[name] / taken[name] for name in ms}
-    ours = us["discrete adjoint, rk4"]
+    times = turns(runs, calls=2)
+    us = {name: [1e3 * ms / taken[name] for ms in row] for name, row in times.items()}
     return {"case": "spiral, a step", "steps": taken, "difference": difference, "difference_from_direct": exact,
-            "us_a_step": us, "ratio": {name: value / ours for name, value in us.items()}}
+            "us_a_step": spreads(us), "ratio": {name: over(us, name, "discrete adjoint, rk4") for name in us}}
 
 
 def grid(steps: int = 60) -> list[dict]:
@@ -233,12 +246,8 @@ def grid(steps: int = 60) -> list[dict]:
             adjoint = NeuralODE(field, method="rk4", steps=steps, gradient="discrete", checkpoints="all")
             runs["own, discrete adjoint"] = gradients(adjoint, x0, torch.tensor([0.0, 1.5]))
         runs |= {f"{s} forward": no_gradient(node, x0, torch.tensor([0.0, 1.5])) for s, node in nodes.items()}
-        ms = medians(runs, 2)
-        row = {"case": name, "steps": steps, "difference": difference, "ms": ms,
-               "ratio": ms["torchdiffeq"] / ms["own"], "ratio_forward": ms["torchdiffeq forward"] / ms["own forward"]}
-        if x0.numel() <= 2:
-            row["ratio_discrete"] = ms["torchdiffeq"] / ms["own, discrete adjoint"]
-        rows.append(row)
+        runs["floor"] = field_alone(field, x0, 0, 4 * steps)
+        rows.append({"case": name, "steps": steps, "difference": difference} | timed(runs, 2))
     return rows
 
 
@@ -259,10 +268,10 @@ def depth(steps: int = 1000) -> list[dict]:
         difference = max(apart(f, found["direct"]) for f in found.values())
         assert difference < 1e-4, f"{name}: the results differ by {difference:.1e}"
         peak = {k: peak_bytes(run, exclude=[x0, *field.parameters()]) for k, run in runs.items()}
-        ms = medians(runs, 1)
-        rows.append({"case": name, "steps": steps, "difference": difference, "ms": ms, "peak_bytes": peak,
+        times = turns(runs)
+        rows.append({"case": name, "steps": steps, "difference": difference, "ms": spreads(times), "peak_bytes": peak,
                      "memory": {k: peak[k] / peak["direct"] for k in kinds},
-                     "time": {k: ms[k] / ms["direct"] for k in kinds},
+                     "time": {k: over(times, k, "direct") for k in kinds},
                      "nfe_backward": {k: node.nfe.backward for k, node in nodes.items()}})
     return rows
 
@@ -272,20 +281,15 @@ PARTS = {"adaptive": adaptive, "digits": training, "spiral_step": spiral_step, "
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "neural_ode.json")
     parser.add_argument("--only", choices=PARTS, nargs="+", help="run these parts, and keep the file's other results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    result = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
-    result |= {
-        "machine": platform.processor() or platform.machine(), "python": platform.python_version(),
-        "torch": torch.__version__, "torchdiffeq": torchdiffeq.__version__, "rounds": ROUNDS,
-    }
-    options.out.parent.mkdir(exist_ok=True)
+    result = (kept("neural_ode") if options.only else {}) | about("torchdiffeq")
     for name in options.only or PARTS:
         result[name] = PARTS[name]()
-        print(name, json.dumps(result[name], indent=1, ensure_ascii=False), flush=True)
-        options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        keep("neural_ode", result)
+        for row in result[name] if isinstance(result[name], list) else [result[name]]:
+            print(json.dumps({k: v for k, v in row.items() if k not in ("ms", "us_a_step")}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

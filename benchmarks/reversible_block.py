@@ -1,11 +1,12 @@
-"""The reversible Hamiltonian block against plain autograd, MemCNN and RevLib: time and memory of one training step.
+"""The reversible Hamiltonian block against plain autograd, checkpoints, MemCNN and RevLib: time and memory of a step.
 
-    python benchmarks/reversible_block.py [--depth 32] [--threads 1] [--out benchmarks/results/reversible_block.json]
+    python benchmarks/reversible_block.py [--depth 32]
 
 A block of 32 + 32 channels on 16 × 16 images, batch 64, ReLU, one kernel, symplectic Euler with h = 0.1, channels-last.
 All candidates compute the same numbers (checked) and take turns, five rounds; times are medians. "convolutions alone"
 is what plain training cannot do without: the forward convolutions and their products with derivatives, nothing else.
-Peers that are not installed are left out and said to be.
+"checkpoints" is torch.utils.checkpoint over about √depth pieces of the plain block. Memory is the peak of the tensors
+alive (course_lib.memory), not resident memory, which misleads. Peers that are not installed are left out, and named.
 """
 
 from __future__ import annotations
@@ -13,20 +14,19 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import platform
-import statistics
-import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from common import about, keep, over, spreads, turns
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint_sequential
 
 from course_lib.hamiltonian import HamiltonianConv2d
 from course_lib.memory import peak_bytes, saved_bytes
 
 CHANNELS, SIZE, BATCH, H, ROUNDS = 64, 16, 64, 0.1, 5
+DEPTHS = (8, 16, 32, 64, 128)  # of the memory
 
 
 def block(depth: int, *, reversible: bool) -> HamiltonianConv2d:
@@ -76,6 +76,17 @@ def memcnn_block(depth: int) -> nn.Module:
     return Peer(of, nn.Sequential(*wrapped))
 
 
+class Checkpointed(nn.Module):
+    """Plain layers of one step each that share the weights, in about √depth pieces, each computed again when needed."""
+
+    def __init__(self, depth: int):
+        super().__init__()
+        self.one, self.depth = block(1, reversible=False), depth
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint_sequential([self.one] * self.depth, round(self.depth**0.5), x, use_reentrant=False)
+
+
 def convolutions_alone(depth: int) -> Callable[[Tensor], None]:
     """2·depth convolutions and the products of each with the derivatives of its output: plain training's, no more."""
     layer = block(1, reversible=False)
@@ -99,18 +110,11 @@ def gradients(net: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([x.grad.flatten(), *(p.grad.flatten() for p in net.parameters())])
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Processor time on one thread, so that other processes count less; wall time on several."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
-    run()
-    return clock() - start
-
-
 def measure(depth: int) -> dict:
     x = torch.randn(BATCH, CHANNELS, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     x = x.contiguous(memory_format=torch.channels_last)
     nets = {"plain autograd": block(depth, reversible=False), "reversible": block(depth, reversible=True)}
+    nets["checkpoints"] = Checkpointed(depth)
     missing = []
     for name, make in (("RevLib", revlib_block), ("MemCNN", memcnn_block)):
         try:
@@ -122,16 +126,10 @@ def measure(depth: int) -> dict:
     alone = convolutions_alone(depth)
     runs = {name: lambda net=net: gradients(net, x) for name, net in nets.items()}
     runs["convolutions alone"] = lambda: alone(x)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            times[name].append(seconds(run))
-    median = {name: statistics.median(values) for name, values in times.items()}
-    ours = median["reversible"]
+    times = turns(runs, rounds=ROUNDS)
     return {
-        "depth": depth, "median seconds": median, "all seconds": times, "missing": missing,
-        "gradient error against plain": errors,
-        "time over": {name: ours / value for name, value in median.items() if name != "reversible"},
+        "depth": depth, "ms": spreads(times), "missing": missing, "gradient error against plain": errors,
+        "time over": {name: over(times, "reversible", name) for name in times if name != "reversible"},
     }
 
 
@@ -141,33 +139,29 @@ def memory() -> dict:
     def there(net: nn.Module) -> list[Tensor]:
         return [x, *net.parameters()]
 
-    kept, peak = {}, {}
+    kept = {}
     for depth in (8, 256):
         net = block(depth, reversible=True)
         kept[depth] = saved_bytes(lambda net=net: net(x), exclude=there(net))
-    for name, reversible in (("plain autograd", False), ("reversible", True)):
-        net = block(128, reversible=reversible)
-        peak[name] = peak_bytes(lambda net=net: net(x).square().sum().backward(), exclude=there(net))
-    ratio = peak["plain autograd"] / peak["reversible"]
-    return {"kept bytes by depth": kept, "peak bytes at depth 128": peak, "ratio": ratio}
+    peak: dict[str, dict[int, int]] = {}
+    for depth in DEPTHS:
+        nets = {"plain autograd": block(depth, reversible=False), "reversible": block(depth, reversible=True)}
+        for name, net in (nets | {"checkpoints": Checkpointed(depth)}).items():
+            bytes_ = peak_bytes(lambda net=net: net(x).square().sum().backward(), exclude=there(net))
+            peak.setdefault(name, {})[depth] = bytes_
+    ratio = peak["plain autograd"][128] / peak["reversible"][128]
+    return {"kept bytes by depth": kept, "peak bytes by depth": peak, "ratio at depth 128": ratio}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depth", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file as well")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     warnings.filterwarnings("ignore", category=FutureWarning)  # MemCNN's, about torch.cuda.amp
-    result = {
-        "machine": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": options.threads,
-        "time": measure(options.depth), "memory": memory(),
-    }
-    print(json.dumps({**result, "time": {k: v for k, v in result["time"].items() if k != "all seconds"}}, indent=1))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = about() | {"time": measure(options.depth), "memory": memory()}
+    keep("reversible_block", result)
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

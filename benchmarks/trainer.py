@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import operator
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from common import about, keep, over, turns
 from torch import Tensor, nn
 
 from course_lib.data import digits
@@ -64,20 +60,7 @@ def by_hand(model: nn.Module, x: Tensor, y: Tensor, loss: Callable, epochs: int,
         losses.append(total / len(pieces))
 
 
-def ratios(jobs: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """CPU seconds of each job over those of the first: medians of `repeats` turns, after one that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(repeats + 1):
-        for name, job in jobs.items():
-            start = time.process_time()
-            job()
-            if turn:
-                seconds[name].append(time.process_time() - start)
-    first, *others = jobs
-    return {name: statistics.median(map(operator.truediv, seconds[name], seconds[first])) for name in others}
-
-
-def overhead(repeats: int) -> dict[str, float]:
+def overhead(repeats: int) -> dict[str, dict[str, float]]:
     """Time of `fit` over that of the loop by hand, by problem."""
     split = digits(seed=0)
     x, y = torch.linspace(-1, 1, 512)[:, None], torch.sin(3 * torch.linspace(-1, 1, 512))[:, None]
@@ -89,41 +72,38 @@ def overhead(repeats: int) -> dict[str, float]:
     result = {}
     for name, (make, x, y, loss, epochs, batch) in problems.items():
         options = {"seed": 0, "epochs": epochs, "batch_size": batch, "lr": 1e-2, "device": "cpu", "progress": False}
-        found = ratios({
+        times = turns({
             "hand": lambda: by_hand(make(), x, y, loss, epochs, batch),  # noqa: B023
             "fit": lambda: fit(make(), (x, y), loss, **options),  # noqa: B023
-        }, repeats)  # fmt: skip
-        result[name] = found["fit"]
+        }, rounds=repeats)  # fmt: skip
+        result[name] = over(times, "fit", "hand")
     return result
 
 
-def seeds(repeats: int) -> dict[str, dict[str, float]]:
-    """Time of 8 and 32 seeds over that of one, trained by `fit` alone, by batch size; tracing included."""
+def seeds(repeats: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Time of 8, 32 and 128 seeds over that of one, trained by `fit` alone, by batch size; tracing included."""
     x, y = torch.linspace(-1, 1, POINTS)[:, None], torch.sin(3 * torch.linspace(-1, 1, POINTS))[:, None]
     result = {}
     for batch, epochs in ((10, 125), (32, 300), (None, 600)):
         options = {"epochs": epochs, "batch_size": batch, "lr": 1e-2}
         jobs = {"1": lambda: fit(Residual(1, 1), (x, y), seed=0, device="cpu", progress=False, **options)}  # noqa: B023
-        for n in (8, 32):
+        for n in (8, 32, 128):
             jobs[str(n)] = lambda n=n: fit_seeds(lambda s: Residual(1, 1), (x, y), seeds=range(n), **options)  # noqa: B023
-        found = ratios(jobs, repeats)
-        result[f"batch {batch or f'of all {POINTS}'}"] = found
+        times = turns(jobs, rounds=repeats)
+        result[f"batch {batch or f'of all {POINTS}'}"] = {n: over(times, n, "1") for n in jobs if n != "1"}
     return result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "trainer.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    result = {
-        "machine": platform.machine(), "torch": torch.__version__,
+    result = about() | {
         "repeats": options.repeats, "fit over a loop by hand": overhead(4 * options.repeats),
         "seeds together over one alone": seeds(options.repeats),
     }  # fmt: skip
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    keep("trainer", result)
     print(json.dumps(result, indent=1))
 
 

@@ -1,10 +1,13 @@
-"""One fit in torch, ours or through torchdiffeq: ``python fits_torch.py FOLDER`` (called by benchmarks/fits.py)."""
+"""One fit in torch, ours or through a peer: ``python fits_torch.py FOLDER`` (called by benchmarks/fits.py)."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
+import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from torch import nn
 
 torch.set_num_threads(1)
+warnings.filterwarnings("ignore")
 folder = Path(sys.argv[1])
 task, given = json.loads((folder / "task.json").read_text()), np.load(folder / "in.npz")
 start = [given[f"arr_{i}"] for i in range(4)]
@@ -50,14 +54,12 @@ def shooting(field):
     return len(fit.losses)
 
 
-def torchdiffeq_adam(field):
-    """The usual way: the whole rollout by dopri5, Adam, until the loss that is computed meets the target."""
-    from torchdiffeq import odeint
-
+def adam(field, rollout):
+    """The usual way: the whole rollout, Adam, until the loss that is computed meets the target."""
     opt, begun, epoch = torch.optim.Adam(field.parameters(), lr=task["lr"]), time.process_time(), 0
     while time.process_time() - begun < cap:
         opt.zero_grad()
-        loss = (odeint(field, y[0], t, rtol=1e-4, atol=1e-4, method="dopri5") - y).square().mean()
+        loss = (rollout(field, y[:1], t)[:, 0] - y).square().mean()
         if loss.item() <= 0.9 * target:
             break
         loss.backward()
@@ -66,12 +68,8 @@ def torchdiffeq_adam(field):
     return epoch
 
 
-def torchdiffeq_shooting(field):
-    """Segments as ours, through torchdiffeq's rk4; the field does not know the time."""
-    from torchdiffeq import odeint
-
-    rule = {"method": "rk4", "options": {"step_size": given["t"][1] / STEPS}}
-
+def segments(field, rollout):
+    """Segments as ours, through a peer's solver; the field does not know the time."""
     group, begun, epoch = 3 if cubed else 5, time.process_time(), 0
     first = torch.arange(0, len(t) - 1, group)
     opt = torch.optim.Adam(field.parameters(), lr=task["lr"])
@@ -79,25 +77,66 @@ def torchdiffeq_shooting(field):
     while time.process_time() - begun < cap:
         if epoch % 10 == 0:
             with torch.no_grad():
-                rolled = odeint(field, y[0], t, **rule)
+                rolled = rollout(field, y[:1], t)[:, 0]
             if (rolled - y).square().mean() <= 0.9 * target:
                 break
         opt.zero_grad()
-        seen = odeint(field, y[first], t[: group + 1], **rule)[1:].transpose(0, 1)
+        seen = rollout(field, y[first], t[: group + 1])[1:].transpose(0, 1)
         (seen - y[index]).square().mean().backward()
         opt.step()
         epoch += 1
     return epoch
 
 
+def torchdiffeq_dopri5(field, x0, t):
+    """x0 (n, 2) to states (times, n, 2); so do all of these."""
+    from torchdiffeq import odeint
+
+    return odeint(field, x0, t, rtol=1e-4, atol=1e-4, method="dopri5")
+
+
+def torchdiffeq_rk4(field, x0, t):
+    from torchdiffeq import odeint
+
+    return odeint(field, x0, t, method="rk4", options={"step_size": given["t"][1] / STEPS})
+
+
+def torchdyn_dopri5(field, x0, t):
+    from torchdyn.numerics import odeint
+
+    return odeint(field, x0, t, "dopri5", rtol=1e-4, atol=1e-4)[1]
+
+
+def torchdyn_rk4(field, x0, t):
+    from torchdyn.numerics import odeint
+
+    fine = torch.linspace(float(t[0]), float(t[-1]), (len(t) - 1) * STEPS + 1)
+    return odeint(field, x0, fine, "rk4")[1][::STEPS]
+
+
+def torchode_dopri5(field, x0, t):
+    import torchode
+
+    term = torchode.ODETerm(field)
+    control = torchode.IntegralController(1e-4, 1e-4, term=term)
+    solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term), control, backprop_through_step_size_control=False)
+    times = t.expand(len(x0), -1)
+    return solver.solve(torchode.InitialValueProblem(x0, times[:, 0], times[:, -1], t_eval=times)).ys.transpose(0, 1)
+
+
 METHODS = {
     "ours, Levenberg–Marquardt": least_squares, "ours, shooting with Adam": shooting,
-    "torchdiffeq dopri5, Adam": torchdiffeq_adam, "torchdiffeq rk4, shooting with Adam": torchdiffeq_shooting,
+    "torchdiffeq dopri5, Adam": partial(adam, rollout=torchdiffeq_dopri5),
+    "torchdyn dopri5, Adam": partial(adam, rollout=torchdyn_dopri5),
+    "torchode Dopri5, Adam": partial(adam, rollout=torchode_dopri5),
+    "torchdiffeq rk4, shooting with Adam": partial(segments, rollout=torchdiffeq_rk4),
+    "torchdyn rk4, shooting with Adam": partial(segments, rollout=torchdyn_rk4),
+    "torchode Dopri5, shooting with Adam": partial(segments, rollout=torchode_dopri5),
 }  # fmt: skip
 
 field = Field()
-imports = {"o": "course_lib.fitting", "t": "torchdiffeq"}
-__import__(imports[task["name"][0]])
+library = task["name"].split()[0].strip(",")
+importlib.import_module({"ours": "course_lib.fitting", "torchdyn": "torchdyn.numerics"}.get(library, library))
 begun, begun_cpu = time.perf_counter(), time.process_time()
 evaluations = METHODS[task["name"]](field)
 seconds = {"fit": time.perf_counter() - begun, "fit cpu": time.process_time() - begun_cpu}
