@@ -9,11 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/.ready
 TEACH := .venv/.teach
+PEERS := .venv-bench/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NAMES ?=
+BENCH ?=
 PORT ?= 8000
 
-.PHONY: help book test exercises mark slides lint serve clean doctor
+.PHONY: help book test exercises mark slides bench lint serve clean doctor
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -36,6 +38,15 @@ $(TEACH): $(READY)
 	@$(PIP) --editable '.[teach]'
 	@touch $(TEACH)
 
+$(PEERS): benchmarks/requirements.txt pyproject.toml
+	@echo "Installing the libraries to compare with into .venv-bench (once) ..."
+	@test -x .venv-bench/bin/python || "$(PYTHON)" -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c benchmarks/requirements.txt \
+		$(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) torch
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(PEERS)
+
 book: $(READY) ## execute the pages and build the book into _build/html
 	@$(BIN)/python -m course_lib.authoring.gate book
 
@@ -52,6 +63,9 @@ mark: $(TEACH) ## mark what students handed in, into SUBMISSIONS-marks (SUBMISSI
 
 slides: $(TEACH) ## slides of the chapters from their own cells, into _build/slides (NAMES="ch1_euler ...")
 	@$(BIN)/python -m course_lib.authoring.slides $(NAMES)
+
+bench: $(PEERS) ## time the library beside its peers, into benchmarks/results (BENCH="step fits", or BENCH=--list)
+	@.venv-bench/bin/python benchmarks/bench.py $(BENCH)
 
 lint: $(READY) ## check the style of the code with ruff
 	@$(BIN)/python -m ruff check .

@@ -1,8 +1,7 @@
 """The course beside what one could use instead: ``make bench``, or ``make bench BENCH=step`` for one of them.
 
-Each benchmark is a script of this folder that runs in a process of its own and writes benchmarks/results/NAME.json, which
-the book's page of benchmarks draws. All run on one thread of one processor; where the system allows it, with the priority
-of a real-time process, so that other work on the machine disturbs them less.
+Each benchmark is a script of this folder that runs in a process of its own, on one thread, and writes
+benchmarks/results/NAME.json, which the book draws. Times are processor time; still, the less else runs, the better.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import argparse
 import ast
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,13 +16,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NAMES = ("step", "neural_ode", "reversible_block", "implicit_torchdeq", "trainer", "growth", "fits")
-
-
-def priority() -> list[str]:
-    """What to put before a command: the last processor, in real time, if we may."""
-    first = ["chrt", "-f", "10", "taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("chrt") else []
-    allowed = first and subprocess.run([*first, "true"], capture_output=True).returncode == 0
-    return first if allowed else []
 
 
 def main() -> int:
@@ -42,7 +33,7 @@ def main() -> int:
             continue
         start = time.monotonic()
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        status = subprocess.run([*priority(), sys.executable, str(HERE / f"{name}.py")], env=environment).returncode
+        status = subprocess.run([sys.executable, str(HERE / f"{name}.py")], env=environment).returncode
         print(f"{name}: {'done' if status == 0 else 'FAILED'} in {time.monotonic() - start:.0f} s\n", flush=True)
         failed += [name] * (status != 0)
     if failed:

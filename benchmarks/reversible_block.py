@@ -79,9 +79,9 @@ def memcnn_block(depth: int) -> nn.Module:
 class Checkpointed(nn.Module):
     """Plain layers of one step each that share the weights, in about √depth pieces, each computed again when needed."""
 
-    def __init__(self, depth: int):
+    def __init__(self, depth: int, one: nn.Module):
         super().__init__()
-        self.one, self.depth = block(1, reversible=False), depth
+        self.one, self.depth = one, depth
 
     def forward(self, x: Tensor) -> Tensor:
         return checkpoint_sequential([self.one] * self.depth, round(self.depth**0.5), x, use_reentrant=False)
@@ -114,7 +114,7 @@ def measure(depth: int) -> dict:
     x = torch.randn(BATCH, CHANNELS, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     x = x.contiguous(memory_format=torch.channels_last)
     nets = {"plain autograd": block(depth, reversible=False), "reversible": block(depth, reversible=True)}
-    nets["checkpoints"] = Checkpointed(depth)
+    nets["checkpoints"] = Checkpointed(depth, block(1, reversible=False))
     missing = []
     for name, make in (("RevLib", revlib_block), ("MemCNN", memcnn_block)):
         try:
@@ -146,7 +146,7 @@ def memory() -> dict:
     peak: dict[str, dict[int, int]] = {}
     for depth in DEPTHS:
         nets = {"plain autograd": block(depth, reversible=False), "reversible": block(depth, reversible=True)}
-        for name, net in (nets | {"checkpoints": Checkpointed(depth)}).items():
+        for name, net in (nets | {"checkpoints": Checkpointed(depth, block(1, reversible=False))}).items():
             bytes_ = peak_bytes(lambda net=net: net(x).square().sum().backward(), exclude=there(net))
             peak.setdefault(name, {})[depth] = bytes_
     ratio = peak["plain autograd"][128] / peak["reversible"][128]

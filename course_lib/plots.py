@@ -105,6 +105,27 @@ def orders(errors: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, alt
     return lines(errors, xlabel="step size $h$", ylabel="global error", alt=alt, marker=True, **log)
 
 
+def spreads(
+    rows: Mapping[str, Mapping[str, float]], *, xlabel: str, alt: str, reference: float | None = None,
+    ax: Axes | None = None,
+) -> Drawn:
+    """One line a name, top to bottom: the median as a dot on the stretch from low to high, on a logarithmic axis.
+
+    rows gives "median", "low" and "high" by name; ``reference`` draws a vertical line to compare with.
+    """
+    if ax is None:
+        ax = new(height=1.0 + 0.3 * len(rows))[1][0, 0]
+    for k, row in enumerate(rows.values()):
+        ax.plot([row["low"], row["high"]], [k, k], color=COLOURS[0], linewidth=2.4, alpha=0.5, solid_capstyle="butt")
+        ax.plot(row["median"], k, marker="o", color=COLOURS[0], markersize=5)
+    if reference is not None:
+        ax.axvline(reference, color="black", linewidth=1, linestyle=DASHES[1])
+    ax.set(xscale="log", xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.invert_yaxis()
+    return Drawn(ax.figure, alt)
+
+
 def arrows(ax: Axes, field: Callable[[np.ndarray], np.ndarray], *, limit: float, n: int = 11) -> None:
     """Directions of a planar field on a square grid; ``field`` maps points (m, 2) to velocities (m, 2)."""
     grid = np.linspace(-limit, limit, n)

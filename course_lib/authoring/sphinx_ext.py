@@ -48,7 +48,8 @@ def inputs_hash(library: Path, *others: Path, without: tuple[str, ...] = ()) -> 
 
 def others(root: Path) -> list[Path]:
     """What the pages of the repository ``root`` compute with besides the library."""
-    return [root / "constraints.txt", *sorted((root / "book" / "recorded").glob("**/*.json"))]
+    files = [*(root / "book" / "recorded").glob("**/*.json"), *(root / "benchmarks" / "results").glob("*.json")]
+    return [root / "constraints.txt", *sorted(files)]
 
 
 def cache_folder(root: Path, build: Path) -> Path:

@@ -1,0 +1,85 @@
+"""The benchmarks' common part, and their results: each file says where it comes from and how far its rounds spread."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from course_lib import plots
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+
+import bench  # noqa: E402
+import common  # noqa: E402
+
+
+def test_candidates_take_turns_after_a_call_that_does_not_count():
+    calls: list[str] = []
+    times = common.turns({name: (lambda name=name: calls.append(name)) for name in "ab"}, rounds=3, calls=2)
+    assert "".join(calls) == "ab" + 3 * "aabb"
+    assert {name: len(row) for name, row in times.items()} == {"a": 3, "b": 3}
+    assert min(times["a"] + times["b"]) >= 0
+
+
+def test_a_ratio_is_that_of_neighbouring_turns():
+    times = {"slow": [2.0, 8.0, 30.0], "quick": [1.0, 2.0, 10.0]}
+    assert common.over(times, "slow", "quick") == {"median": 3.0, "low": 2.0, "high": 4.0}
+    assert common.spreads(times)["slow"] == {"median": 8.0, "low": 2.0, "high": 30.0}
+
+
+def test_results_are_written_whole_or_not_at_all(tmp_path):
+    common.keep("x", {"a": 1}, folder=tmp_path)
+    with pytest.raises(TypeError):
+        common.keep("x", {"a": object()}, folder=tmp_path)
+    assert common.kept("x", folder=tmp_path) == {"a": 1}
+    assert common.kept("none", folder=tmp_path) == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_an_unknown_benchmark_is_told_with_the_names(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench.py", "steps"])
+    with pytest.raises(SystemExit) as ended:
+        bench.main()
+    assert ended.value.code == 2
+    assert "no benchmark 'steps'; there are step, neural_ode" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", bench.NAMES)
+def test_each_benchmark_has_a_script_that_says_what_it_does_and_results(name):
+    assert ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text("utf-8")))
+    result = json.loads((FOLDER / "results" / f"{name}.json").read_text("utf-8"))
+    assert {"machine", "cores", "python", "versions"} <= set(result)
+    rows = list(spreads_in(result))
+    assert all(row["low"] <= row["median"] <= row["high"] for row in rows)
+    assert rows or name in ("fits", "growth")  # which keep every run, and curves
+
+
+def test_no_results_without_a_benchmark():
+    assert {path.stem for path in (FOLDER / "results").glob("*.json")} == set(bench.NAMES)
+
+
+def spreads_in(found):
+    """Every median with its spread, however deep."""
+    if isinstance(found, dict):
+        if set(found) == {"median", "low", "high"}:
+            yield found
+        for part in found.values():
+            yield from spreads_in(part)
+    elif isinstance(found, list):
+        for part in found:
+            yield from spreads_in(part)
+
+
+def test_spreads_are_drawn_from_low_to_high_with_the_median_on_them():
+    rows = {"a": {"median": 2.0, "low": 1.0, "high": 4.0}, "b": {"median": 0.5, "low": 0.25, "high": 1.0}}
+    ax = plots.spreads(rows, xlabel="ratio", reference=1, alt="Two rows, of which the first lies to the right.").fig.axes[0]
+    drawn = [list(map(float, line.get_xdata())) for line in ax.lines]
+    assert drawn == [[1.0, 4.0], [2.0], [0.25, 1.0], [0.5], [1, 1]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.yaxis_inverted() and ax.get_xscale() == "log"
