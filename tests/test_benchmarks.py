@@ -78,7 +78,8 @@ def spreads_in(found):
 
 def test_spreads_are_drawn_from_low_to_high_with_the_median_on_them():
     rows = {"a": {"median": 2.0, "low": 1.0, "high": 4.0}, "b": {"median": 0.5, "low": 0.25, "high": 1.0}}
-    ax = plots.spreads(rows, xlabel="ratio", reference=1, alt="Two rows, of which the first lies to the right.").fig.axes[0]
+    alt = "Two rows, of which the first lies to the right."
+    ax = plots.spreads(rows, xlabel="ratio", reference=1, alt=alt).fig.axes[0]
     drawn = [list(map(float, line.get_xdata())) for line in ax.lines]
     assert drawn == [[1.0, 4.0], [2.0], [0.25, 1.0], [0.5], [1, 1]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]

@@ -22,9 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import digits
 from ..data.toy import Split
@@ -33,6 +31,7 @@ from ..neural_ode import NeuralODE
 from ..records import Run
 from ..train import History, NonFiniteLoss, fit
 from .base import Recipe, Setup, parameters, seeded, setting
+from .conv_blocks import ConvField, Residual
 
 KINDS = ("odenet", "rknet", "resnet6", "resnet1", "none")
 
@@ -66,41 +65,14 @@ def load(config: Config, setup: Setup) -> Digits:
     return Digits(digits(seed=0))
 
 
-class Residual(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x)))))), 3x3 convolutions without biases."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm1, self.norm2 = (nn.GroupNorm(8, channels) for _ in range(2))
-        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
-
-
-class ConvField(nn.Module):
-    """f(t, x): the residual branch, normed at its end, with the time as one more channel before each convolution."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm1, self.norm2, self.norm3 = (nn.GroupNorm(8, channels) for _ in range(3))
-        self.conv1, self.conv2 = (nn.Conv2d(channels + 1, channels, 3, padding=1) for _ in range(2))
-
-    def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        for norm, conv in ((self.norm1, self.conv1), (self.norm2, self.conv2)):
-            x = F.relu(norm(x))
-            x = conv(torch.cat((torch.as_tensor(t).to(x).expand(len(x), 1, *x.shape[2:]), x), 1))
-        return self.norm3(x)
-
-
 def model(kind: str, *, channels: int = 16, tolerance: float = 1e-3) -> nn.Sequential:
     """A network of the table: (batch, 1, 8, 8) in [0, 1] to logits (batch, 10). ValueError for an unknown kind."""
     if kind not in KINDS:
         raise ValueError(f"model={kind!r} is unknown: give one of {', '.join(KINDS)}")
-    middle: list[nn.Module] = [Residual(channels) for _ in range({"resnet1": 1, "resnet6": 6}.get(kind, 0))]
+    middle: list[nn.Module] = [Residual(channels, 8) for _ in range({"resnet1": 1, "resnet6": 6}.get(kind, 0))]
     if kind in {"odenet", "rknet"}:
         gradient = "adjoint" if kind == "odenet" else "direct"
-        middle = [NeuralODE(ConvField(channels), rtol=tolerance, atol=tolerance, gradient=gradient)]
+        middle = [NeuralODE(ConvField(channels, 8), rtol=tolerance, atol=tolerance, gradient=gradient)]
     stem = [nn.Conv2d(1, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.ReLU()]
     stem.append(nn.Conv2d(channels, channels, 4, stride=2, padding=1))
     head = [nn.GroupNorm(8, channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)]

@@ -14,78 +14,20 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchdiffeq import odeint, odeint_adjoint
 
-CHANNELS = 64
+from ..neural_ode import NeuralODE
+from .conv_blocks import ConvField, Residual
+
+CHANNELS, GROUPS = 64, 32
 KINDS = ("odenet", "rknet", "resnet6", "resnet1", "none", "mlp", "mlp-deskewed")
 
 
 def norm() -> nn.GroupNorm:
-    return nn.GroupNorm(32, CHANNELS)
-
-
-class ResidualBlock(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x))))))."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm1, self.norm2 = norm(), norm()
-        self.conv1, self.conv2 = (nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
-
-
-class ConvField(nn.Module):
-    """f(t, x): the residual branch with the time as one more channel before each convolution; counts its calls."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm1, self.norm2, self.norm3 = norm(), norm(), norm()
-        self.conv1, self.conv2 = (nn.Conv2d(CHANNELS + 1, CHANNELS, 3, padding=1) for _ in range(2))
-        self.calls = 0
-
-    def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        self.calls += 1
-        x = self.conv1(self._with_time(t, F.relu(self.norm1(x))))
-        x = self.conv2(self._with_time(t, F.relu(self.norm2(x))))
-        return self.norm3(x)
-
-    @staticmethod
-    def _with_time(t: Tensor, x: Tensor) -> Tensor:
-        return torch.cat((t.to(x.dtype).expand(len(x), 1, *x.shape[2:]), x), 1)
-
-
-class ODEBlock(nn.Module):
-    """x(1) of x' = f(t, x), x(0) = x, by torchdiffeq; `nfe_forward` and `nfe_backward` count evaluations of f.
-
-    adjoint True takes the gradient from the continuous adjoint, solved backwards with the same method and tolerance.
-    Evaluations under backpropagation through the solver cost none: nfe_backward then stays 0.
-    """
-
-    def __init__(self, *, adjoint: bool, method: str = "dopri5", tolerance: float = 1e-3, steps: int | None = None):
-        super().__init__()
-        self.field, self.integrate = ConvField(), odeint_adjoint if adjoint else odeint
-        self.options = {"method": method, "rtol": tolerance, "atol": tolerance}
-        if steps is not None:
-            self.options["options"] = {"step_size": 1 / steps}
-        self.nfe_forward = self.nfe_backward = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        before = self.field.calls
-        out = self.integrate(self.field, x, torch.tensor([0.0, 1.0], device=x.device), **self.options)[1]
-        self.nfe_forward += self.field.calls - before
-        if out.requires_grad:
-            at = self.field.calls
-            x.register_hook(lambda grad: self._count_backward(at)) if x.requires_grad else None
-        return out
-
-    def _count_backward(self, before: int) -> None:
-        self.nfe_backward += self.field.calls - before
+    return nn.GroupNorm(GROUPS, CHANNELS)
 
 
 def model(
-    kind: str, *, pixels: int = 784, method: str = "dopri5", tolerance: float = 1e-3, steps: int | None = None
+    kind: str, *, pixels: int = 784, method: str = "dopri5", tolerance: float = 1e-3, steps: int = 10
 ) -> nn.Sequential:
     """A network of the table: (batch, 1, 28, 28) in [0, 1] to logits (batch, 10). ValueError for an unknown kind.
 
@@ -106,9 +48,11 @@ def model(
     ]
     head = [norm(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, 10)]
     blocks = {"none": 0, "resnet1": 1, "resnet6": 6}
-    middle = [ResidualBlock() for _ in range(blocks.get(kind, 0))]
+    middle = [Residual(CHANNELS, GROUPS) for _ in range(blocks.get(kind, 0))]
     if kind in {"odenet", "rknet"}:
-        middle = [ODEBlock(adjoint=kind == "odenet", method=method, tolerance=tolerance, steps=steps)]
+        gradient = "adjoint" if kind == "odenet" else "direct"
+        field = ConvField(CHANNELS, GROUPS)
+        middle = [NeuralODE(field, method=method, rtol=tolerance, atol=tolerance, steps=steps, gradient=gradient)]
     return nn.Sequential(*stem, *middle, *head)
 
 

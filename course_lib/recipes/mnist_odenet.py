@@ -27,9 +27,9 @@ class Config:
     """Defaults: the published run."""
 
     model: str = setting("odenet", "odenet, rknet, resnet6, resnet1, none, mlp or mlp-deskewed")
-    solver: str = setting("dopri5", "torchdiffeq method of the ODE block")
+    solver: str = setting("dopri5", "method of the ODE block: dopri5, or one of fixed steps such as rk4")
     tolerance: float = setting(1e-3, "of the adaptive solver, relative and absolute")
-    steps: int = setting(0, "equal steps of a fixed-step solver; 0 for an adaptive one")
+    steps: int = setting(0, "equal steps of a method of fixed steps; 0 for dopri5")
     epochs: int = setting(160, "passes over the training images")
     batch_size: int = setting(128, "images a step")
     lr: float = setting(0.1, "learning rate, or its peak")
@@ -77,16 +77,8 @@ def run(
         setup = replace(setup, compile=False, precision="float32")
     shift = 0 if config.model.startswith("mlp") else config.shift
     for seed in seeds:
-        net = seeded(
-            lambda: model(
-                config.model,
-                pixels=x[0].numel(),
-                method=config.solver,
-                tolerance=config.tolerance,
-                steps=config.steps or None,
-            ),
-            seed,
-        )
+        block = {"method": config.solver, "tolerance": config.tolerance, "steps": max(config.steps, 1)}
+        net = seeded(lambda: model(config.model, pixels=x[0].numel(), **block), seed)  # noqa: B023
         history = fit(
             net, (x, data.y), "cross_entropy", seed=seed, epochs=config.epochs, optimizer="sgd", lr=config.lr,
             options={"momentum": config.momentum}, schedule=SCHEDULES[config.schedule], batch_size=config.batch_size,
