@@ -61,7 +61,8 @@ def test_each_benchmark_has_a_script_that_says_what_it_does_and_results(name):
 
 
 def test_no_results_without_a_benchmark():
-    assert {path.stem for path in (FOLDER / "results").glob("*.json")} == set(bench.NAMES)
+    found = {path.stem for path in (FOLDER / "results").glob("*.json")}
+    assert set(bench.NAMES) <= found <= {*bench.NAMES, "mnist_epoch"}  # which needs a GPU and is run apart
 
 
 def spreads_in(found):
