@@ -31,7 +31,7 @@ CALLS = 3
 
 
 class Curve(NamedTuple):
-    """Cost of one candidate as its work grows; theory: the exponent expected, of the cost's leading term."""
+    """Cost of one candidate as its work grows; theory: its exponent, up to logarithms, None where it is one itself."""
 
     who: str
     cost: str
@@ -97,7 +97,7 @@ def steps() -> Iterator[Curve]:
         def make(n: int, kind: dict = kind) -> tuple[Callable[[], object], list[Tensor]]:
             return backward(NeuralODE(field, method="rk4", steps=n, **kind), x)
 
-        yield from costs(who, [2**k for k in range(4, 10)], make, None if theory is None else 1, theory)
+        yield from costs(who, [2**k for k in range(4, 10)], make, 1, theory)
 
 
 def batch() -> Iterator[Curve]:
@@ -130,7 +130,7 @@ def state() -> Iterator[Curve]:
 
     works = [2**k for k in range(1, 9)]
     yield from costs("newton", works, layer("newton"), 3, 2)
-    yield from costs("fixed point", works, layer("fixed_point"), 2, 1)
+    yield from costs("fixed point", works, layer("fixed_point"), 2, 2)  # the weights alone are d × d
     yield from costs("floor: linalg.solve alone", works, solve, 3, None, memory=False)
 
 
