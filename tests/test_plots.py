@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from docutils import nodes
+from PIL import Image
 
 from course_lib import plots
 from course_lib.authoring.alt_text import AltText
@@ -55,12 +57,17 @@ def test_a_band_spans_the_runs_and_its_line_is_their_median():
 @pytest.mark.parametrize("inline", [False, True])
 def test_the_book_gets_the_alt_text_of_a_png_and_leaves_the_rest_alone(inline):
     renderer = SimpleNamespace(
-        render_image=lambda data: [nodes.container("", nodes.image(uri="x.png"))],
-        render_image_inline=lambda data: [nodes.image(uri="x.png")],
+        render_image=lambda data: [nodes.container("", nodes.image(uri="x.png", width="720"))],
+        render_image_inline=lambda data: [nodes.image(uri="x.png", width="720")],
+        write_file=lambda path, content, **options: path[-1],
     )
     metadata = {"image/png": {"alt": ALT}}
-    shown = AltText.handle_mime(renderer, SimpleNamespace(mime_type="image/png", output_metadata=metadata), inline)
-    assert [image["alt"] for node in shown for image in node.findall(nodes.image)] == [ALT]
+    png = BytesIO()
+    Image.new("RGBA", (40, 20)).save(png, "PNG")
+    content = base64.b64encode(png.getvalue()).decode()
+    output = SimpleNamespace(mime_type="image/png", output_metadata=metadata, content=content)
+    [image] = [image for node in AltText.handle_mime(renderer, output, inline) for image in node.findall(nodes.image)]
+    assert image["alt"] == ALT and image["height"] == "360" and image["uri"].endswith(".webp")
     for mime, given in (("text/plain", metadata), ("image/png", {})):
         output = SimpleNamespace(mime_type=mime, output_metadata=given)
         assert AltText.handle_mime(renderer, output, inline) is None
