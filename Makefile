@@ -15,7 +15,7 @@ NAMES ?=
 BENCH ?=
 PORT ?= 8000
 
-.PHONY: help book test exercises mark slides bench lint serve clean doctor
+.PHONY: help book pdf test exercises mark slides bench lint serve clean doctor
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -49,6 +49,9 @@ $(PEERS): benchmarks/requirements.txt pyproject.toml
 
 book: $(READY) ## execute the pages and build the book into _build/html
 	@$(BIN)/python -m course_lib.authoring.gate book
+
+pdf: book ## the whole book as one PDF, _build/pdf/book.pdf, printed by an installed Chromium (CHROMIUM=/path/to/chromium)
+	@CHROMIUM="$(CHROMIUM)" $(BIN)/python -m course_lib.authoring.pdf
 
 test: $(READY) ## run every check: lint, notebooks, library, strict book
 	@$(BIN)/python -m course_lib.authoring.gate
