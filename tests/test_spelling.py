@@ -44,7 +44,8 @@ def test_a_fault_is_told_with_its_line(tmp_path, place, wrong, line):
 
 def test_docstrings_and_comments_of_the_library_are_read(tmp_path):
     (tmp_path / "course_lib").mkdir()
-    module = '"""Something gray."""\n\ncolor = normalize()  # the color\n'  # codespell:ignore
+    example = "For example::\n\n    gray = 1\n\nthat.\n"  # codespell:ignore
+    module = f'"""Something gray. {example}"""\n\ncolor = normalize()  # the color\n'  # codespell:ignore
     (tmp_path / "course_lib/a.py").write_text(module, encoding="utf-8")
     told = [line.split(": ", 1)[1] for line in spelling.faults(tmp_path)]
     assert told == ["gray ==> grey", "color ==> colour"]

@@ -50,7 +50,9 @@ def of_python(source: str) -> str:
             begin, end = (starts[row - 1] + column for row, column in (token.start, token.end))
             kept += [blank(source[at:begin]), source[begin:end]]
             at = end
-    return without_names("".join([*kept, blank(source[at:])]))
+    text = "".join([*kept, blank(source[at:])])
+    text = re.sub(r"(?<=::\n)\n([ \t]+)\S.*\n(?:\1.*\n|[ \t]*\n)*", lambda m: blank(m[0]), text)  # a code example
+    return without_names(text)
 
 
 def without_names(text: str) -> str:
