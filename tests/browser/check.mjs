@@ -1,76 +1,66 @@
-// Opens every page of a built book in Chromium and prints, as JSON, what is wrong with it: {"faults": [...], "pages": n}.
+// Opens every page of a built book in Chromium and prints, as JSON, what is wrong with it and what each page weighs:
+// {"faults": [...], "pages": n, "widgets": [...], "weights": {page: {first, next}}}.
 //
 //   node check.mjs FOLDER CHROMIUM
 //
 // Each page is met twice: from localhost on a desktop in light mode, then dark; from disk on a phone (320 px) in dark mode,
-// then light. Each time: axe's rules for WCAG 2.1 AA and for headings, errors of scripts, requests to other hosts, and what
-// moves or stands out sideways. Then the search and the widgets are used.
+// then light; by readers who want no motion. Each time: axe's rules for WCAG 2.1 AA and for headings, errors of scripts,
+// requests to other hosts, what moves or stands out. Then the search, the keyboard and the widgets are used.
 
-import { createServer } from "node:http";
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { extname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
+import { look, samples, thin, unfold } from "./inside.mjs";
+import { serve } from "./serve.mjs";
+import { fallback, widgets } from "./widgets.mjs";
 
 const [folder, executablePath] = [resolve(process.argv[2]), process.argv[3]];
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const ASKED = { resultTypes: ["violations"], preload: false };
 const RULES = {
+  ...ASKED,
   runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
   rules: {
     "heading-order": { enabled: true }, "page-has-heading-one": { enabled: true }, "region": { enabled: true },
-    "label-content-name-mismatch": { enabled: true }, "color-contrast": { enabled: false },
+    "label-content-name-mismatch": { enabled: true }, "color-contrast": { enabled: false }, "link-in-text-block": { enabled: false },
   },
-  resultTypes: ["violations"],
-  preload: false,
 };
-const CONTRAST = { runOnly: { type: "rule", values: ["color-contrast", "link-in-text-block"] }, resultTypes: ["violations"], preload: false };
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png", ".json": "application/json", ".woff2": "font/woff2" };
+const CONTRAST = { ...ASKED, runOnly: { type: "rule", values: ["color-contrast", "link-in-text-block"] } };
 
-const server = createServer(async (request, response) => {
-  try {
-    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-    const content = await readFile(join(folder, path.endsWith("/") ? `${path}index.html` : path));
-    response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream" }).end(content);
-  } catch {
-    response.writeHead(404).end();
-  }
-});
-await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-const LOCAL = `http://127.0.0.1:${server.address().port}/`, DISK = `${pathToFileURL(folder).href}/`;
-const VISITS = [
-  { name: "localhost, desktop", base: LOCAL, scheme: "light", width: 1280, height: 800 },
-  { name: "disk, phone", base: DISK, scheme: "dark", width: 320, height: 640 },
-];
+const host = await serve(folder);
+const DISK = `${pathToFileURL(folder).href}/`;
+const DESKTOP = { name: "localhost, desktop", base: host.origin, modes: ["light", "dark"], width: 1280, height: 800 };
+const PHONE = { name: "disk, phone", base: DISK, modes: ["dark", "light"], width: 320, height: 640 };
 
-const faults = [];
+const faults = [], asked = new Map(), found = new Map();
 const browser = await chromium.launch({
   executablePath,
-  args: ["--disable-gpu", "--disable-background-networking", "--force-prefers-reduced-motion", ...(process.getuid?.() === 0 ? ["--no-sandbox"] : [])],
+  args: ["--disable-gpu", "--disable-background-networking", ...(process.getuid?.() === 0 ? ["--no-sandbox"] : [])],
 });
 
-// A page that listens: what it logs as an error and whom else it asks is a fault.
-async function opened(visit, where) {
-  const context = await browser.newContext({ colorScheme: visit.scheme, viewport: { width: visit.width, height: visit.height } });
+// A page that listens: what it logs as an error and whom else it asks is a fault. `asked` gathers what it asks of localhost.
+async function opened(visit, where, options = {}) {
+  const context = await browser.newContext({
+    colorScheme: visit.modes[0], viewport: { width: visit.width, height: visit.height }, reducedMotion: "reduce", ...options,
+  });
   const page = await context.newPage();
+  page.setDefaultTimeout(60000);
   const tell = (what) => faults.push(`${where} (${visit.name}): ${what}`);
   page.on("console", (message) => message.type() === "error" && tell(`console: ${message.text().slice(0, 200)}`));
   page.on("pageerror", (error) => tell(`script: ${error.message.slice(0, 200)}`));
   await context.route("**/*", (route) => {
     const url = route.request().url();
-    if ([LOCAL, DISK, "data:", "blob:"].some((start) => url.startsWith(start))) return route.continue();
-    tell(`asks another host: ${url.slice(0, 120)}`);
-    return route.abort();
+    if (![host.origin, DISK, "data:", "blob:"].some((start) => url.startsWith(start))) {
+      tell(`asks another host: ${url.slice(0, 120)}`);
+      return route.abort();
+    }
+    if (url.startsWith(host.origin)) asked.set(where, (asked.get(where) ?? new Set()).add(url));
+    return route.continue();
   });
   return { page, tell };
-}
-
-// Fonts and a quiet page.
-async function settled(page) {
-  await page.evaluate(async () => {
-    await document.fonts.ready;
-  });
 }
 
 async function axe(page, tell, mode, rules) {
@@ -82,96 +72,71 @@ async function axe(page, tell, mode, rules) {
   }
 }
 
-// What a script in the page can see: headings that skip a level, things out of the window.
-function look() {
-  const out = [];
-  let level = 0;
-  for (const heading of document.querySelectorAll("main h1, main h2, main h3, main h4, main h5, main h6")) {
-    const here = Number(heading.tagName[1]);
-    if (here > level + 1) out.push(`heading of level ${here} after level ${level}: ${heading.textContent.slice(0, 60)}`);
-    level = here;
-  }
-  const wide = document.documentElement;
-  if (wide.scrollWidth > wide.clientWidth) out.push(`moves sideways: ${wide.scrollWidth} px in a window of ${wide.clientWidth}`);
-  const scrolls = (e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
-  for (const e of document.querySelectorAll("main article *")) {
-    const box = e.getBoundingClientRect();
-    if (box.width < 2 || box.right <= wide.clientWidth + 1) continue;
-    let up = e.parentElement;
-    while (up && up.tagName !== "ARTICLE" && !scrolls(up)) up = up.parentElement;
-    if (!up || up.tagName === "ARTICLE") {
-      out.push(`stands out to ${Math.round(box.right)} px of ${wide.clientWidth}: ${e.outerHTML.slice(0, 140)}`);
-      break;
-    }
-  }
-  return out;
-}
-
-// axe takes a minute for a page of ten thousand coloured words of code. It needs each colour once: further words of a class
-// lose their span.
-function thin() {
-  const seen = new Set();
-  for (const span of document.querySelectorAll("div.highlight pre span, dt.sig span, code span")) {
-    const key = [span.closest("div.highlight, dt.sig, code").localName, span.parentElement.className, span.className].join();
-    if (seen.has(key)) span.replaceWith(...span.childNodes);
-    seen.add(key);
-  }
-  for (const pre of document.querySelectorAll("pre, dt.sig, code")) pre.normalize();
-}
-
-// Contrast is a matter of style: of the words with the same ancestors by name and class, only the first stays visible.
-function samples() {
-  const seen = new Set();
-  const path = (e) => (e ? `${path(e.parentElement)} ${e.localName}.${e.className}` : "");
-  const words = [...document.querySelectorAll("body *")].filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
-  for (const [e, shown] of words.map((e) => [e, getComputedStyle(e).visibility === "visible"])) {
-    const key = path(e);
-    if (shown) e.style.visibility = seen.has(key) ? "hidden" : "visible";
-    seen.add(key);
-  }
-}
-
-const turn = (mode) => {
-  document.documentElement.dataset.mode = mode;
-  document.documentElement.dataset.theme = mode;
-};
+const turn = (mode) => { document.documentElement.dataset.theme = mode; };
 
 async function visited(visit, path) {
   const { page, tell } = await opened(visit, path);
   try {
     await page.goto(visit.base + path, { waitUntil: "load" });
-    await settled(page);
-    await page.addStyleTag({ content: "*, *::before, *::after { transition: none !important; animation: none !important; }" });
+    await page.evaluate(unfold);
     for (const what of await page.evaluate(look)) tell(what);
+    const names = await widgets(page, tell);
+    for (const name of names) found.set(name, path);
     await page.evaluate(thin);
     await page.evaluate(AXE);
-    await axe(page, tell, visit.scheme, RULES);
-    const other = visit.scheme === "light" ? "dark" : "light";
-    await page.evaluate(samples);
-    await axe(page, tell, visit.scheme, CONTRAST);
-    await page.evaluate(turn, other);
-    await axe(page, tell, other, CONTRAST);
-    await widgets(page, tell);
+    await axe(page, tell, visit.modes[0], RULES);
+    await page.evaluate(samples, visit.modes);
+    for (const mode of visit.modes) {
+      await page.evaluate(turn, mode);
+      await axe(page, tell, mode, CONTRAST);
+    }
   } catch (error) {
     tell(`not checked: ${error.message.slice(0, 300)}`);
   }
   await page.context().close();
 }
 
-// Each widget by keyboard: a slider moved by an arrow key changes the description that is read aloud.
-async function widgets(page, tell) {
-  const names = await page.evaluate(() => [...new Set([...document.querySelectorAll("main *")].map((e) => e.localName).filter((n) => n.startsWith("course-")))]);
-  for (const name of names) {
-    const said = () => page.locator(`${name} [aria-live]`).first().textContent();
-    const slider = page.locator(`${name} input[type=range]:not([disabled])`).first();
-    if ((await slider.count()) === 0) continue;
-    const before = await said();
-    await slider.focus();
-    for (const key of ["ArrowRight", "ArrowRight", "ArrowRight"]) await page.keyboard.press(key);
-    await page.waitForTimeout(50);
-    if (!before?.trim()) tell(`${name}: says nothing of its state`);
-    else if ((await said()) === before) tell(`${name}: an arrow key on its first slider changes nothing that is read aloud`);
+// Opened without scripts: formulas, figures and what stands in for the widgets.
+async function plain(visit, path, name) {
+  const { page, tell } = await opened(visit, path, { javaScriptEnabled: false });
+  try {
+    await page.goto(visit.base + path, { waitUntil: "load" });
+    await fallback(page, name, tell);
+  } catch (error) {
+    tell(`not checked without scripts: ${error.message.slice(0, 300)}`);
   }
+  await page.context().close();
+}
+
+// Tab leads through a page to its end, and one sees where one is.
+async function tabbed(visit, path) {
+  const { page, tell } = await opened(visit, path);
+  const here = () => {
+    let e = document.activeElement;
+    while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+    if (e === document.body) return null;
+    globalThis.seen ??= [];
+    const style = getComputedStyle(e), box = e.getBoundingClientRect();
+    const shown = style.outlineStyle !== "none" || style.boxShadow !== "none" || e.localName === "iframe";
+    const old = globalThis.seen.includes(e);
+    globalThis.seen.push(e);
+    return { old, shown, size: box.width * box.height, html: e.outerHTML.slice(0, 140), last: e.closest("footer, .prev-next-area") !== null };
+  };
+  try {
+    await page.goto(visit.base + path, { waitUntil: "load" });
+    let last = false;
+    for (let k = 0; k < 600; k++) {
+      await page.keyboard.press("Tab");
+      const at = await page.evaluate(here);
+      if (!at || at.old) break;
+      last ||= at.last;
+      if (!at.shown) tell(`one does not see that this has the focus: ${at.html}`);
+    }
+    if (!last) tell("Tab does not lead to the way on at the end of the page");
+  } catch (error) {
+    tell(`not checked by keyboard: ${error.message.slice(0, 300)}`);
+  }
+  await page.context().close();
 }
 
 // A word of the front page is searched by its field, as a reader would.
@@ -179,13 +144,34 @@ async function searched(visit) {
   const { page, tell } = await opened(visit, "search.html");
   try {
     await page.goto(`${visit.base}search.html?q=equation`, { waitUntil: "load" });
-    await page.locator("#search-results li a").first().waitFor({ timeout: 15000 });
-    const address = await page.locator("#search-results li a").first().getAttribute("href");
-    if (!address) tell("the first result leads nowhere");
+    const first = page.locator("#search-results li a").first();
+    await first.waitFor({ timeout: 15000 });
+    if (!(await first.getAttribute("href"))) tell("the first result leads nowhere");
   } catch (error) {
     tell(`search finds nothing: ${error.message.slice(0, 120)}`);
   }
   await page.context().close();
+}
+
+async function inTurn(work) {
+  await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, async () => {
+    while (work.length) await work.shift()();
+  }));
+}
+
+// Bytes over the wire: of a page whose reader has nothing yet, and of one whose reader comes from another page like it.
+async function weights(pages) {
+  const out = {};
+  for (const page of pages) {
+    const others = new Set(pages.filter((other) => other !== page).flatMap((other) => [...asked.get(other) ?? []]));
+    out[page] = { first: 0, next: 0 };
+    for (const url of asked.get(page) ?? []) {
+      const bytes = await host.bytes(url);
+      out[page].first += bytes;
+      if (!others.has(url)) out[page].next += bytes;
+    }
+  }
+  return out;
 }
 
 const names = (await readdir(folder, { recursive: true })).map((name) => name.replaceAll("\\", "/"));
@@ -196,11 +182,14 @@ const redirects = async (name) => /http-equiv="refresh"/i.test(await readFile(jo
 if (pages.includes("index.html") && (await redirects("index.html"))) pages.splice(pages.indexOf("index.html"), 1);
 pages.push(...new Set([0, 0.5, 1].map((part) => listings[Math.round(part * (listings.length - 1))]).filter(Boolean)));
 if (process.env.ONLY) pages.splice(0, pages.length, ...pages.filter((name) => new RegExp(process.env.ONLY).test(name)));
-const work = VISITS.flatMap((visit) => pages.map((path) => () => visited(visit, path)));
-if (pages.includes("search.html")) work.push(...VISITS.map((visit) => () => searched(visit)));
-await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, async () => {
-  while (work.length) await work.shift()();
-}));
+
+const searches = pages.includes("search.html") ? [DESKTOP, PHONE].map((visit) => () => searched(visit)) : [];
+await inTurn([...[DESKTOP, PHONE].flatMap((visit) => pages.map((path) => () => visited(visit, path))), ...searches]);
+const weighed = await weights(pages.filter((name) => /^book\/ch\d/.test(name)));
+const written = names.filter((name) => /^_static\/widgets\/\w+\.js$/.test(name)).map((name) => `course-${name.match(/(\w+)\.js/)[1]}`);
+if (!process.env.ONLY) for (const name of written) if (!found.has(name)) faults.push(`${name}: stands on no page`);
+const [last] = [...found.values()].slice(-1);
+await inTurn([...[...found].map(([name, path]) => () => plain(PHONE, path, name)), ...(last ? [() => tabbed(DESKTOP, last)] : [])]);
 await browser.close();
-server.close();
-console.log(JSON.stringify({ faults, pages: pages.length }));
+host.close();
+console.log(JSON.stringify({ faults, pages: pages.length, widgets: [...found.keys()], weights: weighed }));

@@ -53,9 +53,9 @@ const STYLE = `
   fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; margin-bottom: 0.5rem; }
   label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 0.5rem; }
   input[type=range] { width: 8rem; accent-color: var(--pst-color-primary, #0072b2); }
-  input[type=number] { width: 4.5rem; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
-  button { color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
-  svg { width: 100%; max-width: 36rem; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; touch-action: pan-y; }
+  input[type=number] { width: 4.5rem; font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  button { font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
+  svg { box-sizing: border-box; width: 100%; max-width: 36rem; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; touch-action: pan-y; }
   svg.turns { cursor: grab; }
   .axis { stroke: currentColor; stroke-opacity: 0.35; fill: none; }
   .wall { stroke: currentColor; stroke-opacity: 0.35; fill: currentColor; fill-opacity: 0.05; }

@@ -55,12 +55,12 @@ const STYLE = `
   fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; }
   label { display: flex; flex-wrap: wrap; align-items: center; gap: 0.2rem 0.5rem; }
   input[type=range] { width: 9rem; accent-color: var(--pst-color-primary, #0072b2); }
-  input[type=number] { width: 4.5rem; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
-  button { color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
-  .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.8rem, 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
+  input[type=number] { width: 4.5rem; font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  button { font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
+  .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
   figure { margin: 0; }
   figcaption { text-align: center; }
-  svg { width: 100%; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  svg { box-sizing: border-box; width: 100%; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
   .axis { stroke: currentColor; stroke-opacity: 0.25; }
   .exact { fill: none; stroke: currentColor; stroke-opacity: 0.55; stroke-dasharray: 4 3; }
   .path { fill: none; stroke: var(--pst-color-primary, #0072b2); stroke-width: 1; }

@@ -40,12 +40,12 @@ const STYLE = `
   label { display: flex; flex-wrap: wrap; align-items: center; gap: 0.2rem 0.5rem; }
   label span { flex: 1 0 100%; }
   input[type=range] { flex: 1; min-width: 6rem; accent-color: var(--pst-color-primary, #0072b2); }
-  input[type=number] { width: 5.5rem; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
-  button { color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
+  input[type=number] { width: 5.5rem; font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  button { font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
   .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
   figure { margin: 0; }
   figcaption { text-align: center; }
-  svg { width: 100%; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  svg { box-sizing: border-box; width: 100%; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
   .grid { stroke: currentColor; stroke-opacity: 0.2; }
   .path { fill: none; stroke: var(--pst-color-primary, #0072b2); stroke-width: 2; }
   .stem { stroke: currentColor; stroke-opacity: 0.45; }
@@ -53,12 +53,12 @@ const STYLE = `
   text { fill: currentColor; font-size: 11px; }
 `;
 
-const left = 30;
-const px = (year) => left + ((W - left - 8) * year) / 20;
+const left = 30, right = 16;
+const px = (year) => left + ((W - left - right) * year) / 20;
 const py = (n) => 8 + (H - 30) * (Math.log(HIGH / Math.min(1000, Math.max(0.2, n))) / Math.log(HIGH / LOW));
 
 function picture(data, states, j) {
-  const lines = [5, 20, 50, 100].map((n) => `<path class="grid" d="M${left} ${py(n)}H${W - 8}"/><text x="2" y="${py(n) + 4}">${n}</text>`);
+  const lines = [5, 20, 50, 100].map((n) => `<path class="grid" d="M${left} ${py(n)}H${W - right}"/><text x="2" y="${py(n) + 4}">${n}</text>`);
   const years = [0, 5, 10, 15, 20].map((k) => `<text x="${px(k) - 12}" y="${H - 6}">${1900 + k}</text>`);
   const curve = states.map((x, i) => `${px(i / 10).toFixed(1)},${py(x[j]).toFixed(1)}`).join(" ");
   const marks = data.map((n, i) => `<path class="stem" d="M${px(i)} ${py(n)}V${py(states[10 * i][j])}"/><circle class="dot" cx="${px(i)}" cy="${py(n)}" r="2.6"/>`);

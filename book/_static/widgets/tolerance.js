@@ -73,19 +73,19 @@ export function sweep(name, tolerances) {
 }
 
 const TOLERANCES = Array.from({ length: 15 }, (_, k) => 10 ** (-2 - k / 2));
-const W = 330, H = 190, LEFT = 44, RIGHT = 10, TOP = 10, LOW = 30;
+const W = 330, H = 190, LEFT = 52, RIGHT = 10, TOP = 10, LOW = 30;
 const STYLE = `
   :host { display: block; margin: 1.5rem 0; color: var(--pst-color-text-base, #222); font-size: 0.9rem; }
   fieldset { min-inline-size: 0; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; display: flex; flex-wrap: wrap; gap: 0.4rem 1.2rem; }
   label { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; }
   select { font: inherit; color: inherit; background: var(--pst-color-background, #fff); }
   input[type=range] { width: 10rem; max-width: 100%; accent-color: var(--pst-color-primary, #0072b2); }
-  input[type=number] { width: 4.5rem; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
-  button { color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
+  input[type=number] { width: 4.5rem; font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  button { font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
   .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
   figure { margin: 0; }
   figcaption { text-align: center; }
-  svg { width: 100%; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
+  svg { box-sizing: border-box; width: 100%; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
   .axis { stroke: currentColor; stroke-opacity: 0.3; fill: none; }
   .a { fill: none; stroke: var(--pst-color-primary, #0072b2); stroke-width: 1.3; }
   .b { fill: none; stroke: currentColor; stroke-width: 1.3; stroke-dasharray: 5 3; }
@@ -100,7 +100,9 @@ const scale = (low, high, from, to) => (v) => from + ((v - low) / (high - low ||
 const points = (pairs) => pairs.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ");
 const axes = `<path class="axis" d="M${LEFT} ${TOP}V${H - LOW}H${W - RIGHT}"/>`;
 const words = (text, x, y, anchor = "middle") => `<text x="${x}" y="${y}" text-anchor="${anchor}">${text}</text>`;
-const power = (v) => (v >= 1000 || v < 0.01 ? v.toExponential(0).replace("e", "·10^").replace("+", "") : Number(v.toPrecision(2)).toString());
+const RAISED = { "-": "⁻", "+": "", ...Object.fromEntries([..."⁰¹²³⁴⁵⁶⁷⁸⁹"].entries()) };
+const powers = (v, digits) => v.toExponential(digits).replace(/e(.*)/, (_, e) => `·10${[...e].map((c) => RAISED[c]).join("")}`);
+const power = (v) => (v >= 1000 || v < 0.01 ? powers(v, 0) : Number(v.toPrecision(2)).toString());
 
 function drawPath(s, T) {
   const ends = [0, ...s.steps.filter((v) => v.accepted).map((v) => v.t + v.h)];
@@ -135,7 +137,7 @@ function drawSweep(rows, now) {
   };
   const middle = (TOP + H - LOW) / 2;
   return axes + panel("error", TOP, middle - 8, "a", "error at the end") + panel("nfe", middle + 4, H - LOW, "b", "evaluations") +
-    words("tolerance: 0.01 to 10^-9", (W + LEFT) / 2, H - 8);
+    words("tolerance: 0.01 to 10⁻⁹", (W + LEFT) / 2, H - 8);
 }
 
 class Tolerance extends (globalThis.HTMLElement ?? class {}) {
@@ -175,7 +177,7 @@ class Tolerance extends (globalThis.HTMLElement ?? class {}) {
     const tol = 10 ** this.power, { f, x0, T, title } = FIELDS[name];
     this.sweeps[name] ??= sweep(name, TOLERANCES);
     const s = dopri5(f, x0, T, tol), now = sweep(name, [tol])[0];
-    const shown = `10^${this.power.toFixed(2)}`;
+    const shown = powers(tol, 1);
     root.querySelector("[type=range]").setAttribute("aria-valuetext", shown);
     const sizes = s.steps.filter((v) => v.accepted).map((v) => v.h);
     const told = `${s.accepted} steps taken, ${s.rejected} rejected, sizes ${power(Math.min(...sizes))} to ${power(Math.max(...sizes))}`;
