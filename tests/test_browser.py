@@ -1,5 +1,5 @@
 """Every built page in a real browser: WCAG 2.1 AA in both modes and on a phone, no error, nothing from outside, nothing
-sideways at 320 px, nothing that moves unasked; the search, the keyboard and the widgets used; and what a chapter weighs.
+sideways at 320 px, nothing that moves unasked; the search, the keyboard and the widgets used; what a chapter weighs.
 
 Node drives an installed Chromium (tests/browser/check.mjs). Where Chromium, node or the npm packages are missing, the
 tests are skipped and say what to install; in CI, and with COURSE_BROWSER=required, that is a failure instead.
@@ -63,25 +63,13 @@ def check(folder: Path, browser: str, seconds: float) -> dict:
     return json.loads(run.stdout)
 
 
-@pytest.fixture(scope="module")
-def book(browser) -> dict:
-    """What is wrong with the built book, and what its chapters weigh."""
+def test_every_page_is_sound_in_a_browser_and_no_chapter_is_heavy(browser):
     if not (HTML / "index.html").exists():
         pytest.skip("the book is not built (`make book`); `make test` builds it first")
-    return check(HTML, browser, seconds=900)
-
-
-@pytest.mark.xdist_group("browser")
-def test_every_page_is_sound_in_a_browser(book):
-    assert book["pages"] > 25 and len(book["widgets"]) >= 4
+    book = check(HTML, browser, seconds=900)
+    assert book["pages"] > 25 and len(book["widgets"]) >= 4 and len(book["weights"]) >= 6
     assert not book["faults"], "\n".join(book["faults"])
-
-
-@pytest.mark.xdist_group("browser")
-def test_no_chapter_is_heavy(book):
-    assert len(book["weights"]) >= 6
-    heavy = {page: w for page, w in book["weights"].items() if w["first"] > FIRST or w["next"] > NEXT}
-    assert not heavy
+    assert not {page: w for page, w in book["weights"].items() if w["first"] > FIRST or w["next"] > NEXT}
 
 
 SEEDED = """<!doctype html><html lang="en"><head><title>A page</title><style>
@@ -111,7 +99,6 @@ TOLD = [
 ]  # fmt: skip
 
 
-@pytest.mark.xdist_group("browser")
 def test_the_check_tells_each_seeded_fault(browser, tmp_path):
     (tmp_path / "index.html").write_text(SEEDED, encoding="utf-8")
     (tmp_path / "dot.svg").write_text(SVG, encoding="utf-8")
