@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import marking_tools as tools
+import psutil
 import pytest
 
 from course_lib.marking import sandbox
@@ -15,6 +17,7 @@ pytestmark = pytest.mark.skipif(not tools.WALLS, reason="bubblewrap does not run
 
 ATTEMPT = """
 import os, socket, sys
+import time
 from pathlib import Path
 def attempt(f):
     try:
@@ -158,3 +161,19 @@ def test_the_walls_are_read_only_without_network_and_hide_what_lies_within_reach
         assert not {"--bind", "--dev-bind", "--share-net"} & set(line)
         assert line[line.index(str(sandbox.LIBRARY / "checks")) - 1] == "--tmpfs"
         assert str(tmp_path) not in line and str(sandbox.LIBRARY.parent) not in line[: line.index("--setenv")]
+
+
+def test_a_fork_bomb_is_ended_with_everything_that_it_started(kind, assignment, tmp_path):
+    examination = Examination(assignment, tools.LIMITS, tmp_path, kind)
+    try:
+        named = "import ctypes, os\ndone = ctypes.CDLL(None).prctl(15, b'forkbomb', 0, 0, 0)"
+        assert examination.run(named) == ("", "")
+        assert "forkbomb" in {p.info["name"] for p in psutil.process_iter(["name"])}
+        examination.run("while True:\n    os.fork()")
+        assert examination.run("kept = 1")[1] == "" and examination.answer("kept") == 1
+    finally:
+        examination.stop()
+    until = time.monotonic() + 10
+    while left := [p.pid for p in psutil.process_iter(["name"]) if p.info["name"] == "forkbomb"]:
+        assert time.monotonic() < until, left
+        time.sleep(0.2)

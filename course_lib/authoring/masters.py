@@ -126,6 +126,11 @@ def replace_between(source: str, begin: str, end: str, with_line: str | None) ->
     return re.sub(pattern, replacement, source, flags=re.MULTILINE | re.DOTALL).rstrip("\n")
 
 
+def stub(exercise: str) -> str:
+    """The line that stands in a blank."""
+    return f'raise NotImplementedError("{exercise}: put your answer here")'
+
+
 def notebook(master: Master, *, student: bool) -> NotebookNode:
     """The unexecuted instructor's or student's notebook of a master; the same master gives the same bytes."""
     nb = nbformat.v4.new_notebook(metadata=KERNEL)
@@ -135,8 +140,7 @@ def notebook(master: Master, *, student: bool) -> NotebookNode:
             continue
         source, metadata = cell.source, {"tags": list(tags)} if tags else {}
         if student and "exercise" in cell.metadata:
-            line = f'raise NotImplementedError("{cell.metadata["exercise"]}: put your answer here")'
-            source = replace_between(source, BEGIN_SOLUTION, END_SOLUTION, line)
+            source = replace_between(source, BEGIN_SOLUTION, END_SOLUTION, stub(cell.metadata["exercise"]))
         if student:
             source = replace_between(source, BEGIN_HIDDEN, END_HIDDEN, None)
         metadata |= grading.metadata(cell, source, student=student)

@@ -68,24 +68,24 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{len(todo)} notebooks, {done} marked before; {options.jobs} at a time", flush=True)
     hidden = [options.submissions, output, options.source]
     marking = Marking(options.source, output, limits, unsafe=options.unsafe, hidden=hidden)
-    records, start = [], time.monotonic()
+    outcomes, start = [], time.monotonic()
     try:
-        for record in marking.all(todo, options.jobs):
-            records.append(record)
-            new = len(records) - done
-            left = (time.monotonic() - start) / new * (len(todo) - len(records)) / 60 if new > 0 else 0
-            marks = f"{report.number(record['marks'])} of {report.number(record['points'])}"
-            note = f", {record['note']}" if record["note"] else ""
-            said = f"[{len(records)}/{len(todo)}, {left:.0f} min left] {record['handed_in']}: {marks}{note}"
+        for outcome in marking.all(todo, options.jobs):
+            outcomes.append(outcome)
+            new = len(outcomes) - done
+            left = (time.monotonic() - start) / new * (len(todo) - len(outcomes)) / 60 if new > 0 else 0
+            marks = f"{report.number(outcome.marks)} of {report.number(outcome.points)}"
+            note = f", {outcome.note}" if outcome.note else ""
+            said = f"[{len(outcomes)}/{len(todo)}, {left:.0f} min left] {outcome.handed_in}: {marks}{note}"
             print("".join(c if c.isprintable() else "?" for c in said), flush=True)  # a note may quote a stranger
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    report.tables(records, output)
-    report.pages(records, output / "feedback")
+    report.tables(outcomes, output)
+    report.pages(outcomes, output / "feedback")
     book = output / "gradebook.db"
     shutil.copy(empty, book)
-    autograde.enter(book, records)
+    autograde.enter(book, outcomes)
     print(f"marks: {output / 'marks.csv'}; feedback: {output / 'feedback'}; gradebook: {book}")
     return 0
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SAWarning
 from .examiner import Examination, examine
 from .preprocessors import SANITIZE
 from .restore import KERNEL
+from .run import Outcome
 from .source import Assignment
 
 
@@ -71,11 +72,14 @@ def autograde(
     return nb, marks, said
 
 
-def enter(gradebook: Path, records: list[dict]) -> None:
+def enter(gradebook: Path, outcomes: list[Outcome]) -> None:
     """Write the marks of a class into its gradebook; of two notebooks of one student the better counts."""
     quiet()
     with Gradebook(url(gradebook)) as book:
-        for record in sorted((r for r in records if r["exercises"]), key=lambda r: r["marks"]):
+        for outcome in sorted(outcomes, key=lambda o: o.marks):
+            record = outcome.read()
+            if not record["exercises"]:
+                continue
             book.update_or_create_student(record["student"])
             book.update_or_create_submission(record["assignment"], record["student"])
             submitted = book.find_submission_notebook(record["assignment"], record["assignment"], record["student"])

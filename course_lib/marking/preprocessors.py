@@ -1,17 +1,45 @@
-"""How nbgrader cleans a notebook before it grades it, without a warning of what is as it should be.
+"""nbgrader's own commands with the course's notebooks; what they need stands in two lines of ``nbgrader_config.py``::
 
-For nbgrader's own ``autograde``, in a course's ``nbgrader_config.py``::
+    from course_lib.marking.preprocessors import configure
+    configure(get_config())
 
-    from course_lib.marking.preprocessors import SANITIZE
-    c.Autograde.sanitize_preprocessors = list(SANITIZE)
+``generate_assignment`` then gives the notebooks of exercises/, cell by cell, and ``autograde`` warns of nothing that is
+as it should be.
 """
 
 from __future__ import annotations
 
-from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds, OverwriteCells, OverwriteKernelspec
+from nbformat import NotebookNode
+from nbgrader.converters import GenerateAssignment
+from nbgrader.preprocessors import (
+    CheckCellMetadata,
+    ClearOutput,
+    ClearSolutions,
+    DeduplicateIds,
+    NbGraderPreprocessor,
+    OverwriteCells,
+    OverwriteKernelspec,
+)
+from traitlets.config import Config
 
 from ..authoring.grading import checksum
-from ..authoring.masters import BEGIN_HIDDEN, END_HIDDEN, replace_between
+from ..authoring.masters import BEGIN_HIDDEN, END_HIDDEN, replace_between, stub
+
+
+class RemoveRemarks(NbGraderPreprocessor):
+    """Takes out the cells that students do not get, of which nbgrader knows nothing."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        nb.cells = [cell for cell in nb.cells if "instructor" not in cell.metadata.get("tags", [])]
+        return nb, resources
+
+
+class ClearAnswers(ClearSolutions):
+    """nbgrader's, with the line in each blank that the course's own notebooks have."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int) -> tuple[NotebookNode, dict]:
+        self.code_stub = {"python": stub(cell.metadata.get("nbgrader", {}).get("grade_id", ""))}
+        return super().preprocess_cell(cell, resources, cell_index)
 
 
 class OverwriteChecks(OverwriteCells):
@@ -33,3 +61,11 @@ class OverwriteChecks(OverwriteCells):
 
 
 SANITIZE = (ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteChecks, CheckCellMetadata)
+
+
+def configure(c: Config) -> None:
+    """Let nbgrader hand out and clean the course's notebooks as the course does itself."""
+    usual = GenerateAssignment.preprocessors.default()
+    ours = [ClearAnswers if kind is ClearSolutions else kind for kind in usual]
+    c.GenerateAssignment.preprocessors = [RemoveRemarks, *ours]
+    c.Autograde.sanitize_preprocessors = list(SANITIZE)

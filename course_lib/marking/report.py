@@ -7,11 +7,13 @@ import hashlib
 import io
 import re
 import unicodedata
-from collections import defaultdict
+from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 from .one import write
+from .run import Outcome
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -33,13 +35,19 @@ def cell(text: str) -> str:
     return f"'{text}" if text[:1] in tuple("=+-@") else text
 
 
-def tables(records: list[dict], folder: Path) -> None:
+def ordered(outcomes: list[Outcome]) -> Iterator[dict]:
+    """The records, by student and assignment, read one at a time."""
+    for outcome in sorted(outcomes, key=lambda o: (o.student, o.assignment, o.handed_in)):
+        yield outcome.read()
+
+
+def tables(outcomes: list[Outcome], folder: Path) -> None:
     """``marks.csv``, one row a notebook, and ``exercises.csv``, one row an exercise."""
     marks, exercises = io.StringIO(), io.StringIO()
     one, each = csv.writer(marks), csv.writer(exercises)
     one.writerow(["student", "assignment", "marks", "of", "note", "file"])
     each.writerow(["student", "assignment", "exercise", "marks", "of", "what the check said"])
-    for r in sorted(records, key=lambda r: (r["student"], r["assignment"], r["handed_in"])):
+    for r in ordered(outcomes):
         head = [cell(r["student"]), cell(r["assignment"])]
         one.writerow([*head, number(r["marks"]), number(r["points"]), cell(r["note"]), cell(r["handed_in"])])
         for ex in r["exercises"]:
@@ -82,14 +90,10 @@ def section(record: dict) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def pages(records: list[dict], folder: Path) -> None:
+def pages(outcomes: list[Outcome], folder: Path) -> None:
     """One page of feedback a student, that needs nothing else."""
     folder.mkdir(exist_ok=True)
-    by_student = defaultdict(list)
-    for record in records:
-        by_student[record["student"]].append(record)
-    for student, own in by_student.items():
-        own.sort(key=lambda r: (r["assignment"], r["handed_in"]))
+    for student, own in groupby(ordered(outcomes), key=lambda record: record["student"]):
         body = "\n".join(section(record) for record in own)
         head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         head += f"<title>Feedback for {escape(student)}</title>"

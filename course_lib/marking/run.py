@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -27,6 +26,29 @@ class Submission:
     assignment: str | None
     file: Path
     name: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run keeps of a notebook in memory, however many there are; the rest of its record stays on disk."""
+
+    student: str
+    assignment: str
+    handed_in: str
+    marks: float
+    points: float
+    note: str
+    record: Path | None
+
+    def read(self) -> dict:
+        """The whole record. Where marking itself failed none was written, so that the next run tries again."""
+        return json.loads(self.record.read_text("utf-8")) if self.record else asdict(self) | {"exercises": []}
+
+
+def outcome(record: Path) -> Outcome:
+    """What is kept of a record on disk."""
+    held = json.loads(record.read_text("utf-8"))
+    return Outcome(*(held[name] for name in ("student", "assignment", "handed_in", "marks", "points", "note")), record)
 
 
 def shown(name: str) -> str:
@@ -73,11 +95,10 @@ class Marking:
         self.hidden, self.running, self.lock = hidden, set(), threading.Lock()
         self.stopped, self.own = False, threading.local()
 
-    def one(self, submission: Submission, record: Path) -> dict:
-        """The record of one submission, from disk if it is there."""
+    def one(self, submission: Submission, record: Path) -> Outcome:
+        """Have one submission marked, unless its record is there."""
         if record.exists():
-            return json.loads(record.read_text("utf-8"))
-        start = time.monotonic()
+            return outcome(record)
         marked = self.output / "marked" / f"{record.stem}.ipynb"
         job = {
             "student": submission.student, "assignment": submission.assignment, "file": str(submission.file),
@@ -89,12 +110,9 @@ class Marking:
         said = self.process(path)
         path.unlink(missing_ok=True)
         if record.exists():
-            return json.loads(record.read_text("utf-8"))
-        return {
-            "student": submission.student, "assignment": submission.assignment or "", "handed_in": submission.name,
-            "marks": 0.0, "points": 0.0, "exercises": [], "seconds": round(time.monotonic() - start, 1),
-            "note": f"could not be marked: {said}", "failed": True,
-        }  # fmt: skip
+            return outcome(record)
+        note = f"could not be marked: {said}"
+        return Outcome(submission.student, submission.assignment or "", submission.name, 0.0, 0.0, note, None)
 
     def process(self, job: Path) -> str:
         """Have one job done by this thread's examiner; its last words, should it leave no record."""
@@ -139,8 +157,8 @@ class Marking:
             for worker in self.running:
                 end(worker)
 
-    def all(self, todo: list[tuple[Submission, Path]], jobs: int) -> Iterator[dict]:
-        """Every record as it is ready."""
+    def all(self, todo: list[tuple[Submission, Path]], jobs: int) -> Iterator[Outcome]:
+        """Every outcome as it is there."""
         with ThreadPoolExecutor(jobs) as pool:
             waiting = [pool.submit(self.one, submission, record) for submission, record in todo]
             try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from ..authoring.masters import BEGIN_SOLUTION, END_SOLUTION, replace_between
+from ..authoring.masters import BEGIN_SOLUTION, END_SOLUTION, replace_between, stub
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def read(path: Path) -> Assignment:
         marks = cell.metadata.get("nbgrader", {})
         if marks.get("solution"):
             blanks[marks["grade_id"]] = defined(cell.source)
-            stub = f'raise NotImplementedError("{marks["grade_id"]}: put your answer here")'
-            cell.source = replace_between(cell.source, BEGIN_SOLUTION, END_SOLUTION, stub)
+            cell.source = replace_between(cell.source, BEGIN_SOLUTION, END_SOLUTION, stub(marks["grade_id"]))
         elif marks.get("grade"):
             name = marks["grade_id"].removesuffix("-check")
             exercises[name] = Exercise(name, float(marks["points"]), blanks[name])
