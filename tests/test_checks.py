@@ -225,6 +225,19 @@ def test_a_notebook_shows_the_message_without_a_traceback(capsys):
     assert capsys.readouterr().out.strip() == "Not yet: the sum: expected 2, got 1."
 
 
+def test_a_long_message_is_broken_between_words():
+    message = "the state after one step of the method " * 6
+    lines = CheckFailed(f"{message}\nsecond")._render_traceback_()
+    assert max(map(len, lines)) <= 88 and lines[-1] == "second"
+    assert " ".join(lines[:-1]) == f"Not yet: {message}".strip()
+
+
+def test_a_notebook_shows_an_unfilled_blank_in_one_line_without_a_traceback(capsys):
+    cell = "from course_lib import checks\nwith checks.Score({'a': 1}).check('a'):\n    "
+    InteractiveShell.instance().run_cell(cell + "raise NotImplementedError('a: put your answer here')")
+    assert capsys.readouterr().out.strip() == "Not answered yet: a: put your answer here"
+
+
 def test_environment_is_one_line_when_all_is_well_and_names_what_is_missing(capsys, monkeypatch):
     checks.environment()
     assert capsys.readouterr().out.startswith("Everything the exercises need is here")

@@ -7,9 +7,16 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 
 LIBRARY = str(Path(__file__).resolve().parents[1])
+WIDTH = 88
 INSTALLED = tuple({sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")})
+
+
+def folded(text: str) -> list[str]:
+    """A text in lines that fit a notebook: JupyterLab would break a longer one within a word."""
+    return [part for line in text.splitlines() for part in wrap(line, WIDTH)]
 
 
 class CheckFailed(AssertionError):
@@ -17,7 +24,7 @@ class CheckFailed(AssertionError):
 
     def _render_traceback_(self) -> list[str]:
         # IPython shows these lines in place of a traceback, whose frames would all be the check's own.
-        return [f"Not yet: {self}"]
+        return folded(f"Not yet: {self}")
 
 
 def explain(error: Exception) -> str:
@@ -58,14 +65,18 @@ class Score:
         CheckFailed
             From the first check that fails, or in place of any error in the student's code.
         NotImplementedError
-            Untouched: it marks a blank that is still to be filled.
+            The same that was raised: it marks a blank that is still to be filled.
         """
         if exercise not in self.points:
             raise ValueError(f"exercise: {exercise!r} is not one of {', '.join(self.points)}.")
         self.earned[exercise] = 0
         try:
             yield
-        except (CheckFailed, NotImplementedError):
+        except CheckFailed:
+            raise
+        except NotImplementedError as error:
+            said = folded(f"Not answered yet: {error}")
+            error._render_traceback_ = lambda: said  # as CheckFailed's
             raise
         except Exception as error:
             raise CheckFailed(explain(error)) from None
