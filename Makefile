@@ -53,7 +53,7 @@ book: $(READY) ## execute the pages and build the book into _build/html
 pdf: book ## the whole book as one PDF, _build/pdf/book.pdf, printed by an installed Chromium (CHROMIUM=/path/to/chromium)
 	@CHROMIUM="$(CHROMIUM)" $(BIN)/python -m course_lib.authoring.pdf
 
-test: $(READY) ## run every check: lint, notebooks, library, strict book
+test: $(TEACH) ## run every check: lint, spelling, notebooks, library, marking, strict book
 	@$(BIN)/python -m course_lib.authoring.gate
 
 exercises: $(READY) ## write the notebooks of solutions/ and exercises/ from their masters (NAMES="ch1_euler ...")
