@@ -134,6 +134,17 @@ def test_evaluations_are_counted_and_the_last_slope_is_the_next_first():
     assert len(times) % 6 == 1  # one at the start and six a step
 
 
+def test_the_step_that_would_come_next_is_that_of_a_solve_that_goes_on():
+    f, x0, _ = PROBLEMS["spiral"]
+    steps = dopri5(f, x0, [0.0, 5.0]).steps
+    assert sum(s.accepted for s in steps) > 6
+    for before, after in itertools.pairwise(steps[:-1]):
+        if before.accepted:
+            assert dopri5(f, x0, [0.0, after.t]).next_h == pytest.approx(after.h, rel=1e-6)
+    back = dopri5(pendulum, PROBLEMS["pendulum"][1], [5.0, 0.0])
+    assert back.steps[-1].h < 0 < back.next_h
+
+
 def test_steps_join_from_start_to_end_and_respect_the_tolerance():
     found = dopri5(spiral, PROBLEMS["spiral"][1], [0.0, 3.0], rtol=1e-8, atol=1e-8, h0=1.0)
     taken = [s for s in found.steps if s.accepted]

@@ -76,6 +76,11 @@ def test_backward_in_time_returns_to_the_start(problem):
     assert torch.allclose(back, x0, rtol=0, atol=1e-7)
 
 
+def test_large_finite_entries_are_no_infinite_ones():
+    x0 = torch.full((2,), 3e38)  # their sum overflows
+    assert torch.equal(solve(lambda t, x: 0 * x, x0, [0.0, 1.0])[-1], x0)
+
+
 def test_uneven_times_take_uneven_steps():
     f, x0, _, _ = PROBLEMS["rotation"]
     t = torch.tensor([0.0, 0.1, 0.15, 0.9, 2.0], dtype=torch.float64)

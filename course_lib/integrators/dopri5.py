@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .errors import SolveError
 from .explicit import Field
-from .inputs import check_state, check_times, is_batched, numbers
+from .inputs import all_finite, check_state, check_times, is_batched, numbers
 from .step_control import STRETCH, Norm, error_ratio, first_step, next_step, rms
 
 C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)  # times of the stages 2 to 7, in units of h
@@ -58,6 +58,11 @@ class Solution(NamedTuple):
     accepted: int
     rejected: int
     steps: list[Step]
+
+    @property
+    def next_h(self) -> float:
+        """The size, positive, of the step that would come next, had the times gone on."""
+        return abs(next_step(self.steps[-1].h, self.steps[-1].error, 1.0))
 
 
 def dopri5(
@@ -146,11 +151,14 @@ def stages(f: Field, t: float, x: Tensor, h: float, slope: Tensor) -> tuple[Tens
 
 
 def combine(x: Tensor | None, h: float, weights: Sequence[float], k: list[Tensor]) -> Tensor:
-    """x + h·sum of weights[i]·k[i]; x = None stands for zero."""
+    """x + h·sum of weights[i]·k[i]; x = None stands for zero.
+
+    The sum grows in place: autograd needs none of its parts, and memory once written is quicker than new.
+    """
     y = k[0] * (h * weights[0]) if x is None else torch.add(x, k[0], alpha=h * weights[0])
     for w, slope in zip(weights[1:], k[1:], strict=False):
         if w:
-            y = torch.add(y, slope, alpha=h * w)
+            y.add_(slope, alpha=h * w)
     return y
 
 
@@ -173,7 +181,7 @@ def check_slope(slope: Tensor, x: Tensor, t: float) -> None:
         raise ValueError(f"f: returned shape {tuple(slope.shape)} for a state {tuple(x.shape)}; return the same.")
     if is_batched(slope):
         raise TypeError("f, x0: under vmap there is no one step size for all; use a fixed-step method.")
-    if not torch.isfinite(slope).all():
+    if not all_finite(slope):
         raise SolveError(f"no solution: f is not finite at the start, t = {t:g}; check the field and its weights.")
 
 

@@ -26,9 +26,14 @@ def check_state(x0: Tensor) -> Tensor:
         raise TypeError(f"x0: expected a torch tensor, got {type(x0).__name__}; wrap it in torch.tensor(...).")
     if not x0.is_floating_point():
         raise TypeError(f"x0: dtype {x0.dtype} cannot hold a step of size h; use x0.float() or x0.double().")
-    if not is_batched(x0) and not torch.isfinite(x0).all():
+    if not is_batched(x0) and not all_finite(x0):
         raise ValueError("x0: has NaN or infinite entries; check what computes the initial state.")
     return x0
+
+
+def all_finite(x: Tensor) -> bool:
+    """Whether no entry is NaN or infinite: a finite sum says so at once, an infinite one may be an overflow."""
+    return math.isfinite(x.detach().sum()) or bool(torch.isfinite(x).all())
 
 
 def check_times(t: Tensor | Sequence[float], x0: Tensor) -> Tensor:

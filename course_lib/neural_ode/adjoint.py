@@ -20,7 +20,8 @@ from course_lib.integrators.inputs import check_state, check_steps, check_times
 from course_lib.integrators.solve import find_method, repeat
 from course_lib.integrators.step_control import Norm, rms
 
-Solver = Callable[[Field, Tensor, Tensor, Norm], tuple[Tensor, int]]
+# f, x, times, norm and the first step to try, if any, to the states, evaluations of f and the step that would follow
+Solver = Callable[[Field, Tensor, Tensor, Norm, float | None], tuple[Tensor, int, float | None]]
 Count = Callable[[int], None]
 
 
@@ -59,12 +60,12 @@ def adjoint(
     ValueError, TypeError
         One line that names the argument.
     """
-    def run(g: Field, x: Tensor, times: Tensor, norm: Norm) -> tuple[Tensor, int]:
+    def run(g: Field, x: Tensor, times: Tensor, norm: Norm, h: float | None) -> tuple[Tensor, int, float | None]:
         if method == "dopri5":
-            solution = dopri5(g, x, times, rtol=rtol, atol=atol, max_steps=max_steps, norm=norm)
-            return solution.x, solution.nfe
+            solution = dopri5(g, x, times, rtol=rtol, atol=atol, h0=h, max_steps=max_steps, norm=norm)
+            return solution.x, solution.nfe, solution.next_h
         rule = find_method(method)
-        return torch.stack(repeat(rule, g, x, times, steps)), rule.stages * steps * (len(times) - 1)
+        return torch.stack(repeat(rule, g, x, times, steps)), rule.stages * steps * (len(times) - 1), None
 
     check_steps(steps)
     weights = need_gradient(f, params)
@@ -75,7 +76,7 @@ def adjoint(
 class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx, f: Field, run: Solver, seminorm: bool, forward, backward, t: Tensor, x0: Tensor, *params: Tensor):
-        x, nfe = run(f, x0, t, rms)
+        x, nfe, ctx.h = run(f, x0, t, rms, None)
         if forward:
             forward(nfe)
         ctx.f, ctx.run, ctx.seminorm, ctx.count, ctx.t, ctx.params = f, run, seminorm, backward, t, params
@@ -86,13 +87,14 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        (x,), t, params = ctx.saved_tensors, ctx.t, ctx.params
+        (x,), t, params, h = ctx.saved_tensors, ctx.t, ctx.params, ctx.h
         same_parameters(ctx.f, ctx.parameters)
         n = x[0].numel()
         field, norm = backward_field(ctx.f, x[0].shape, params), parts_norm(n, ctx.seminorm)
         a, g = grad[-1].reshape(-1), x.new_zeros(sum(p.numel() for p in params))
         for i in range(len(t) - 1, 0, -1):
-            z, nfe = ctx.run(field, torch.cat((x[i].reshape(-1), a, g)), t[[i, i - 1]], norm)
+            # Each part goes on with the step of the one before: no small first step to feel its way again.
+            z, nfe, h = ctx.run(field, torch.cat((x[i].reshape(-1), a, g)), t[[i, i - 1]], norm, h)
             a, g = z[-1, n : 2 * n] + grad[i - 1].reshape(-1), z[-1, 2 * n :]  # z[-1, :n] is x[i-1], known better
             if ctx.count:
                 ctx.count(nfe)
