@@ -77,6 +77,19 @@ def test_interrupted_at_any_batch_and_resumed_is_bit_for_bit_the_same(tmp_path, 
         assert rest.seconds == sorted(rest.seconds)
 
 
+@pytest.mark.parametrize("loader", [False, True])
+def test_a_run_in_pieces_by_time_limits_is_bit_for_bit_one_run(tmp_path, loader):
+    whole, pieces, steps = model(), model(), []
+    history = train(whole, loader=loader, epochs=2)
+    for _ in range(11):  # a limit that is over lets one batch through; 12 batches
+        part = train(model(), tmp_path / "run.pt", loader=loader, epochs=2, time_limit=0)
+        assert part.stopped == "interrupted"
+        steps.append(part.epochs)
+    assert steps == [0] * 5 + [1] * 6
+    rest = train(pieces, tmp_path / "run.pt", loader=loader, epochs=2, time_limit=3600)
+    assert rest.stopped == "epochs" and same(whole, pieces) and rest.loss == history.loss
+
+
 KILLED = """
 import os, random, signal, sys, time
 import torch
@@ -140,8 +153,23 @@ def test_a_finished_run_is_not_run_again(tmp_path):
 
 def test_a_checkpoint_of_other_settings_is_refused_by_what_differs(tmp_path):
     train(model(), tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=r"a\.pt belongs to another run: lr was 0.01, now 0.02"):
-        train(model(), tmp_path / "a.pt", lr=0.02)
+    for change, message in (
+        ({"lr": 0.02}, "groups was .*'lr': 0.01.* now .*'lr': 0.02.*; lr was|lr was 0.01, now 0.02"),
+        ({"options": {"momentum": 0.8}}, "groups was .*'momentum': 0.9.* now .*'momentum': 0.8"),
+        ({"schedule": None}, "schedule was 'cosine', now 'NoneType'"),
+        ({"loss": "smooth_l1"}, "loss was 'mse', now 'smooth_l1'"),
+    ):
+        with pytest.raises(CheckpointError, match=rf"a\.pt belongs to another run: .*({message})"):
+            train(model(), tmp_path / "a.pt", **change)
+    net = model()  # hyperparameters inside an optimizer object count too
+    for decay in (0.0, 0.1):
+        opt = torch.optim.SGD([{"params": net.parameters(), "weight_decay": decay}], lr=0.01)
+        settings = {"optimizer": opt, "options": None, "epochs": 1}
+        if not decay:
+            train(net, tmp_path / "b.pt", **settings)
+        else:
+            with pytest.raises(CheckpointError, match=r"b\.pt belongs to another run: groups was"):
+                train(net, tmp_path / "b.pt", **settings)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "pickle", "folder"])

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_lib.train import History, NonFiniteLoss, cosine, drops, fit, fit_seeds, warmup
+from course_lib.train import Augmentation, History, NonFiniteLoss, cosine, drops, fit, fit_seeds, warmup
 
 X = torch.linspace(-1, 1, 50)[:, None]
 Y = torch.sin(3 * X)
@@ -271,6 +272,33 @@ def test_accuracy_callback_and_history_round_trip():
     assert again.loss == history.loss and math.isnan(again.metrics["val_accuracy"][0])
     stopped = fit(net(0), (X, Y), seed=0, epochs=9, callback=lambda model, h: h.epochs == 3)
     assert stopped.stopped == "callback" and stopped.epochs == 3
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often the host asks for a number: on a GPU each time it would wait for the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_never_waits_for_the_device(optimizer):
+    def reads(samples: int) -> int:
+        x = torch.randn(samples, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        augment, data = Augmentation(shift=1, flip=True, cutout=2), (x, torch.zeros(samples, dtype=torch.long))
+        with Reads() as counter:
+            fit(
+                net, data, "cross_entropy", seed=0, epochs=3, optimizer=optimizer, lr=0.01, schedule="triangle",
+                batch_size=8, augment=augment, clip=1.0, metrics="accuracy", validation=data,
+            )  # fmt: skip
+        return counter.count
+
+    # Three epochs of 24 more steps: one read each, the check for a finite loss, which a GPU makes once an epoch.
+    assert reads(8 * 32) - reads(8 * 8) == 3 * 24
 
 
 def test_compiled_training_gives_the_same_weights_and_statistics():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from .base import Recipe, Setup, execute, missing
+from .base import Recipe, Setup, execute, missing, wanting
 
 # name -> module; a chapter adds its recipe here
 MODULES = {
@@ -25,4 +25,4 @@ def recipe(name: str) -> Recipe:
     return import_module(f".{MODULES[name]}", __name__).RECIPE
 
 
-__all__ = ["MODULES", "Recipe", "Setup", "execute", "missing", "recipe"]
+__all__ = ["MODULES", "Recipe", "Setup", "execute", "missing", "recipe", "wanting"]

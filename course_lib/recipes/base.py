@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from .. import records
 from ..data import ImageData, digits
@@ -38,6 +39,7 @@ class Setup:
     precision: str = "auto"
     compile: bool | str = "auto"
     progress: bool | str = "auto"
+    deadline: float = math.inf  # of time.monotonic(): training stops there, and is recorded as far as it got
     fabric: Any = None
 
     def name_of(self, published: str) -> str:
@@ -59,7 +61,8 @@ class Setup:
 
     def fit_options(self) -> dict:
         """Arguments of `train.fit` that follow from the setup."""
-        return {k: getattr(self, k) for k in ("device", "precision", "compile", "progress", "fabric")}
+        options = {k: getattr(self, k) for k in ("device", "precision", "compile", "progress", "fabric")}
+        return {**options, "time_limit": self.deadline - time.monotonic()}
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ class Recipe:
 def execute(recipe: Recipe, config, setup: Setup) -> Record:
     """Run a recipe over `setup.seeds` and return the record, written to `setup.out` after every seed.
 
-    Seeds that the file already holds are not run again; ValueError if it holds another configuration.
+    Seeds that the file already holds are not run again; ValueError if it holds another configuration. A seed that is
+    interrupted is recorded as far as it got, in a record that is not complete, and goes on from its checkpoint when the
+    recipe is run again.
     """
     data = recipe.load(config, setup)
     record = records.new(
@@ -109,45 +114,58 @@ def execute(recipe: Recipe, config, setup: Setup) -> Record:
     )
     path, checkpoint = None, lambda seed: None
     if setup.out is not None:
-        stem = "-".join(
-            [
-                recipe.name,
-                recipe.label(config),
-                *([setup.preset] if setup.preset != "published" else []),
-                *(["small"] if setup.small else []),
-            ]
-        )
+        variant = setup.preset if setup.preset != "published" else ""
+        stem = "-".join(filter(None, (recipe.name, recipe.label(config), variant, "small" * setup.small)))
         path = Path(setup.out) / f"{stem}.json"
-        checkpoint = lambda seed: Path(setup.out) / "checkpoints" / f"{stem}-seed{seed}.pt"  # noqa: E731
+        # A checkpoint of other settings or data has another name, so that no run goes on from it.
+        digest = hashlib.sha256(repr((asdict(config), data.checksum)).encode()).hexdigest()[:8]
+        checkpoint = lambda seed: Path(setup.out) / "checkpoints" / f"{stem}-{digest}-seed{seed}.pt"  # noqa: E731
         if path.exists():
             before = records.read(path)
             if (before.config, before.data) != (_plain(record.config), record.data):
                 raise ValueError(f"{path} holds another configuration or data set: give another --out or move it away")
-            record = replace(record, runs=before.runs)
+            record = extended(before, record)
+            record = replace(record, complete=set(setup.seeds) <= set(record.seeds))
     missing = [seed for seed in setup.seeds if seed not in record.seeds]
     for run in recipe.run(config, data, missing, setup, checkpoint):
-        if run.history.stopped == "interrupted":
-            print(
-                f"interrupted at seed {run.seed}, epoch {run.history.epochs}; the same command goes on from there"
-                if setup.out
-                else "interrupted; nothing was kept (give --out)",
-                file=sys.stderr,
-            )
+        interrupted = run.history.stopped == "interrupted"
+        if run.final:
+            seeds = {run.seed, *record.seeds}
+            complete = set(setup.seeds) <= seeds and not interrupted
+            record = replace(record, runs=[*record.runs, run], complete=complete)
+            if path is not None and setup.leader:
+                records.write(record, path)
+        if interrupted:
+            where = f"interrupted at seed {run.seed}, epoch {run.history.epochs}"
+            then = "the same command goes on from there" if setup.out else "nothing was kept (give --out)"
+            print(f"{where}; {then}", file=sys.stderr)
             break
-        record = replace(record, runs=[*record.runs, run], complete=set(setup.seeds) <= {run.seed, *record.seeds})
-        if path is not None and setup.leader:
-            records.write(record, path)
     return record
+
+
+def extended(before: Record, now: Record) -> Record:
+    """The record `before` as it goes on now: without interrupted runs, and naming all devices and versions."""
+
+    def both(a: dict[str, str], b: dict[str, str]) -> dict[str, str]:
+        return {k: ", then ".join(dict.fromkeys([*a.get(k, v).split(", then "), v])) for k, v in b.items()}
+
+    runs = [run for run in before.runs if run.history.stopped != "interrupted"]
+    if not runs:
+        return replace(now, note=before.note)
+    device, versions = both(before.device, now.device), both(before.versions, now.versions)
+    return replace(before, runs=runs, device=device, versions=versions)
 
 
 def missing(recipe: Recipe, made: list[Record]) -> list[str]:
     """The commands for those runs that the book wants recorded and that are not among the records `made`."""
+    return [f"python -m course_lib run {recipe.name} {' '.join(w)} --data FOLDER" for w in wanting(recipe, made)]
+
+
+def wanting(recipe: Recipe, made: list[Record]) -> list[list[str]]:
+    """The options of ``run`` for each of these runs."""
     have = [r.config for r in made if r.recipe == recipe.name and r.complete and not r.small]
-    wanting = [w for w in recipe.wanted if _plain(asdict(recipe.configure(**w))) not in have]
-    return [
-        " ".join([f"python -m course_lib run {recipe.name}", *(f"--{k} {v}" for k, v in w.items()), "--data FOLDER"])
-        for w in wanting
-    ]
+    wanted = [w for w in recipe.wanted if _plain(asdict(recipe.configure(**w))) not in have]
+    return [[part for name, value in w.items() for part in (f"--{name}", str(value))] for w in wanted]
 
 
 def _plain(config: dict) -> dict:
@@ -166,17 +184,6 @@ def enlarged_digits(size: int, channels: int, *, n: int, n_test: int) -> ImageDa
     digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in (*images, y, y_test))).hexdigest()
     name = f"digits, 8x8 enlarged to {size}x{size}, {n} + {n_test}"
     return ImageData(images[0], y, images[1], y_test, name, digest)
-
-
-def flops_per_sample(model: nn.Module, x: Tensor) -> float:
-    """Operations of matrix products and convolutions, forward and backward, a sample of x (batch, ...)."""
-    training = model.training
-    model.train()
-    with FlopCounterMode(display=False) as counter:
-        model(x).sum().backward()
-    model.zero_grad()
-    model.train(training)
-    return counter.get_total_flops() / len(x)
 
 
 def parameters(model: nn.Module) -> int:

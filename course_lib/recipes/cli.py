@@ -1,20 +1,26 @@
-"""The commands ``list``, ``run NAME`` and ``data NAME`` of ``python -m course_lib``."""
+"""The commands ``list``, ``run NAME``, ``record NAME`` and ``data NAME`` of ``python -m course_lib``."""
 
 from __future__ import annotations
 
 import argparse
+import math
+import signal
+import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
 import torch
 
+from ..records import read_all
 from ..train import scale
-from . import MODULES, Setup, execute, recipe
+from . import MODULES, Setup, execute, recipe, wanting
 
 
 def add_commands(subparsers) -> None:
-    """Add the three commands to `argparse`'s subparsers; each sets `command_function`, a function of the arguments."""
+    """Add the commands to `argparse`'s subparsers; each sets `command_function`, a function of the arguments."""
     listing = subparsers.add_parser("list", help="list the recipes")
     listing.set_defaults(command_function=list_recipes)
     data = subparsers.add_parser("data", help="download a data set, checked, into the user's cache")
@@ -24,6 +30,10 @@ def add_commands(subparsers) -> None:
     run.add_argument("name", nargs="?", metavar="NAME", help="of a recipe; `run NAME --help` lists its settings")
     run.add_argument("rest", nargs=argparse.REMAINDER)
     run.set_defaults(command_function=run_recipe)
+    record = subparsers.add_parser("record", help="run what the book wants recorded of a recipe and has not yet")
+    record.add_argument("name", metavar="NAME")
+    record.add_argument("rest", nargs=argparse.REMAINDER, help="options of `run`; --out and --minutes among them")
+    record.set_defaults(command_function=record_missing)
 
 
 def list_recipes(arguments) -> int:
@@ -59,14 +69,56 @@ def run_recipe(arguments) -> int:
         config = chosen.configure(
             small=options["small"], preset=options["preset"], **{k: v for k, v in changes.items() if v is not None}
         )
-        setup = Setup(**{**options, "seeds": tuple(options["seeds"]), "fabric": launched(options["device"])})
-        record = execute(chosen, config, setup)
+        deadline = time.monotonic() + 60 * options.pop("minutes")
+        fabric = launched(options["device"])
+        setup = Setup(**{**options, "seeds": tuple(options["seeds"]), "deadline": deadline, "fabric": fabric})
+        with terminate_as_interrupt(setup):
+            record = execute(chosen, config, setup)
     except (ValueError, ArithmeticError, ConnectionError) as error:
         print(f"{arguments.name}: {error}", file=sys.stderr)
         return 1
     if setup.leader:
         show(record)
     return 0
+
+
+@contextmanager
+def terminate_as_interrupt(setup: Setup):
+    """SIGTERM, which a time limit sends before it kills, does what Ctrl-C does: save, record, end.
+
+    Not for one process of several: it could wait for others that are dead.
+    """
+    if setup.processes > 1:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def record_missing(arguments) -> int:
+    """Run what `missing` lists for the recipe, one after another, each in a process of its own; 1 if one fails."""
+    try:
+        chosen = recipe(arguments.name)
+    except ValueError as error:
+        print(f"record: {error}", file=sys.stderr)
+        return 1
+    options = parser(chosen).parse_args(arguments.rest)
+    if options.out is None:
+        print("record: say where (--out FOLDER)", file=sys.stderr)
+        return 2
+    end, failed = time.monotonic() + 60 * options.minutes, 0
+    for changes in wanting(chosen, read_all(options.out)):
+        left = (end - time.monotonic()) / 60
+        if left <= 0:
+            break
+        print(" ".join(["run", chosen.name, *changes]), flush=True)
+        limit = [] if left == math.inf else ["--minutes", f"{left:.3f}"]
+        command = [sys.executable, "-m", "course_lib", "run", chosen.name, *changes, *arguments.rest, *limit]
+        failed |= subprocess.run(command).returncode
+    return int(failed != 0)
 
 
 def launched(device: str):
@@ -87,6 +139,10 @@ def parser(chosen) -> argparse.ArgumentParser:
     options.add_argument("--data-name", metavar="NAME", help='with --no-verify, e.g. "CIFAR-10, JPEG copy"')
     options.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     options.add_argument("--out", type=Path, metavar="FOLDER", help="for the record and checkpoints; resumes from them")
+    options.add_argument(
+        "--minutes", type=float, default=math.inf, metavar="N",
+        help="stop then and record what was reached (recipes that train one seed after another)",
+    )  # fmt: skip
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     options.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     options.add_argument("--no-compile", dest="compile", action="store_false", help="never use torch.compile")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import signal
 import threading
+import time
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,19 +92,29 @@ def set_random_state(state: dict, device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-@contextmanager
-def interruptible():
-    """Yield a threading.Event that the first Ctrl-C sets; a second one raises KeyboardInterrupt as usual.
+class Asked:
+    """Whether the run is asked to stop: by a signal, or because time.monotonic() has reached its deadline."""
 
-    Outside the main thread, where Python allows no signal handlers, the event is never set.
+    def __init__(self, deadline: float):
+        self.deadline, self.signalled = deadline, False
+
+    def is_set(self) -> bool:
+        return self.signalled or time.monotonic() >= self.deadline
+
+
+@contextmanager
+def interruptible(deadline: float = math.inf):
+    """Yield an `Asked` that the first Ctrl-C sets; a second one raises KeyboardInterrupt as usual.
+
+    Outside the main thread, where Python allows no signal handlers, the deadline alone sets it.
     """
-    asked = threading.Event()
+    asked = Asked(deadline)
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def ask(signum, frame):
-        asked.set()
+        asked.signalled = True
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, ask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,16 @@ class Runtime:
         if self.channels_last and (isinstance(thing, nn.Module) or thing.dim() == 4):
             thing = thing.to(memory_format=torch.channels_last)
         return thing
+
+    @contextmanager
+    def tuned(self):
+        """Let cuDNN time its kernels once for each shape: a run has few shapes and many steps."""
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = before or self.device.type == "cuda"
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     def reset_peak(self) -> None:
         if self.device.type == "cuda":

@@ -22,7 +22,7 @@ class History:
         Function evaluations a step, mean over the epoch; 0 for models that count none.
     grad_norm
         Euclidean norm of the gradient at the epoch's last step, before clipping: at every epoch, or, in runs of more
-        than 100, at some 100 of them and NaN between.
+        than 100, at some 30 of them and NaN between.
     lr
         Learning rate of the epoch's last step.
     seconds
@@ -34,7 +34,7 @@ class History:
     compile_seconds
         What torch.compile took before the first step; not in ``seconds``.
     stopped
-        "epochs", "target", "callback" or "interrupted".
+        "epochs", "target", "callback", or "interrupted" (Ctrl-C, time limit).
     reached
         The epoch (counted from 1) at which ``monitor`` first met the target, or None.
     """
@@ -109,7 +109,7 @@ class SeedHistory:
 
 def norm_is_due(epoch: int, epochs: int) -> bool:
     """Whether to measure the gradient's norm in this epoch, counted from 0: it would cost a small net a tenth."""
-    return epoch % max(1, epochs // 100) == 0 or epoch + 1 == epochs
+    return epoch % (1 if epochs <= 100 else epochs // 30) == 0 or epoch + 1 == epochs
 
 
 def _tidy(value):

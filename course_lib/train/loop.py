@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable
 
 import torch
@@ -42,6 +44,7 @@ def fit(
     callback: Callable[[nn.Module, History], bool | None] | None = None,
     checkpoint: str | os.PathLike | None = None,
     save_seconds: float = 30.0,
+    time_limit: float = math.inf,
     device: str | torch.device = "auto",
     precision: str = "auto",
     compile: bool | str = "auto",
@@ -80,6 +83,8 @@ def fit(
     checkpoint, save_seconds
         File to save to (at the end of an epoch when so many seconds have passed, and at the end) and to resume from if
         it is there: the run goes on bit for bit as if never stopped (CPU). Ctrl-C saves and returns what there is.
+    time_limit
+        Seconds from the call after which to stop as Ctrl-C would.
     device, precision, compile
         "auto": CUDA with bfloat16 autocast and torch.compile (CUDA graphs) if there is one, else the CPU in float32,
         eager. Give drop_last=True where steps are compiled: each shape of batch is compiled apart.
@@ -97,6 +102,7 @@ def fit(
     ValueError, TypeError
         Arguments that make no sense, by name.
     """
+    deadline = time.monotonic() + time_limit
     run = runtime(model, device=fabric.device if fabric else device, precision=precision, compile=compile)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     batches = make_batches(
@@ -114,7 +120,8 @@ def fit(
     opt = make_optimizer(optimizer, objective.parameters(), lr=lr, options=options)
     if optimizer == "lm" and (loss != "mse" or penalty is not None or clip is not None or len(batches) > 1):
         raise ValueError('optimizer="lm" is for least squares alone: loss="mse", full batch, no penalty, no clip')
-    schedule = make_schedule(schedule, opt)
+    groups = repr([{k: v for k, v in group.items() if k != "params"} for group in opt.param_groups])
+    stepping = make_schedule(schedule, opt)
     forward, kind = objective, type(opt).__name__
     if fabric:
         forward, opt = fabric.setup(objective, opt)
@@ -128,14 +135,16 @@ def fit(
         "lr": lr,
         "clip": clip,
         "optimizer": kind,
-        "options": repr(options),
+        "groups": groups,
+        "loss": described(loss),
+        "schedule": described(schedule),
         "target": target,
         "monitor": monitor,
         "shapes": {k: list(v.shape) for k, v in objective.state_dict().items()},
     }
-    stepper = Stepper(forward, objective, opt, schedule, clip=clip, run=run, fabric=fabric)
+    stepper = Stepper(forward, objective, opt, stepping, clip=clip, run=run, fabric=fabric)
     examined = examined_batches(validation if held else data, run) if tests else None
-    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+    with run.tuned(), torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed + RANKS_APART * rank)
         return Session(
             run,
@@ -152,8 +161,14 @@ def fit(
             callback=callback,
             path=None if checkpoint is None else os.fspath(checkpoint),
             save_seconds=save_seconds,
+            deadline=deadline,
             settings=settings,
             progress=make_progress(progress if rank == 0 else False, epochs),
             fabric=fabric,
             seed=seed,
         ).train()
+
+
+def described(thing) -> str:
+    """What a checkpoint notes of an argument: a name as it is, of a function its name, of an object its kind."""
+    return thing if isinstance(thing, str) else getattr(thing, "__qualname__", type(thing).__name__)

@@ -40,6 +40,7 @@ class Session:
     callback: Callable | None
     path: str | os.PathLike | None
     save_seconds: float
+    deadline: float  # of time.monotonic(), to stop at
     settings: dict
     progress: object
     fabric: object
@@ -76,7 +77,7 @@ class Session:
             self.stepper.warm_up(*sample)
             self.history.compile_seconds += time.perf_counter() - start
         try:
-            with ckpt.interruptible() as asked:
+            with ckpt.interruptible(self.deadline) as asked:
                 while self.epoch < self.epochs and self.history.stopped == "epochs":
                     self.one_epoch(asked)
         finally:
@@ -108,7 +109,7 @@ class Session:
                 self.history.stopped = "interrupted"
                 return
         losses = self.partial if self.fabric is None else self.fabric.all_reduce(self.partial, reduce_op="mean")
-        mean = losses.double().mean().item()  # on CUDA the only wait of the epoch
+        mean = losses.item() if count == 1 else losses.double().mean().item()  # on CUDA the only wait of the epoch
         if not math.isfinite(mean):
             self.fail(int((~torch.isfinite(losses)).nonzero()[0]))
         self.clock += time.perf_counter() - start
