@@ -66,11 +66,12 @@ def test_nets_for_the_choice_learn_from_other_images_than_they_are_measured_on()
 
 
 @pytest.mark.parametrize("kind", ["none", "rknet", "odenet"])
-def test_the_small_configuration_records_errors_and_evaluations(kind, tmp_path):
+def test_the_small_configuration_learns_and_records_errors_and_evaluations(kind, tmp_path):
     chosen = recipe("digits-odenet")
     config = chosen.configure(small=True, model=kind)
     record = execute(chosen, config, Setup(small=True, out=str(tmp_path), progress=False, device="cpu"))
-    assert record.complete and 0 <= record.mean("test_error") <= 1
+    assert record.complete and record.mean("test_error") < 0.8 and record.mean("train_loss") < 2.25  # guess: 0.9, 2.30
+    assert record.mean("lr") == 0.03  # at the other rate nothing is learned in so short a time
     assert (record.mean("nfe_forward") >= 14) == (kind != "none")
     assert (record.mean("nfe_backward") > 0) == (kind == "odenet")
 

@@ -103,7 +103,7 @@ def run(
 RECIPE = Recipe(
     name="anode-toy",
     summary="a disc in a ring by residual net, neural ODE or augmented neural ODE (Dupont et al. 2019)",
-    config=Config, small={"epochs": 6, "hidden": 16, "batch_size": 32, "lr": 0.01, "inner": 60, "outer": 180},
+    config=Config, small={"epochs": 10, "hidden": 16, "batch_size": 32, "lr": 0.01, "inner": 60, "outer": 180},
     load=load, run=run,
     label=lambda config: config.model + (f"-p{config.p}" if config.model == "anode" else ""),
 )  # fmt: skip

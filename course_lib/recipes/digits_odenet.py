@@ -144,8 +144,8 @@ def run(
 RECIPE = Recipe(
     name="digits-odenet",
     summary="the digits by an ODE-Net, an RK-Net, ResNets and no block, small enough for a CPU",
-    config=Config, load=load, run=run, small={"epochs": 1, "channels": 8, "tolerance": 0.05, "batch_size": 360,
-                                              "rates": (0.001, 0.01), "tuning_seeds": (5,)},
+    config=Config, load=load, run=run, small={"epochs": 3, "channels": 8, "tolerance": 0.05, "batch_size": 36,
+                                              "rates": (0.001, 0.03), "tuning_seeds": (5,)},
     label=lambda config: config.model,
     wanted=tuple({"model": kind} for kind in KINDS),
 )  # fmt: skip

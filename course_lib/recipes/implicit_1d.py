@@ -87,6 +87,6 @@ def run(
 RECIPE = Recipe(
     name="implicit-1d",
     summary="a 1-D curve by residual or implicit layers (Reshniak and Webster 2019, example 1)",
-    config=Config, small={"epochs": 60, "depth": 5, "batch_size": 20, "lr": 0.1}, load=load, run=run,
+    config=Config, small={"epochs": 120, "depth": 5, "batch_size": 20, "lr": 0.1}, load=load, run=run,
     label=lambda config: f"theta{config.theta:g}-depth{config.depth}",
 )  # fmt: skip

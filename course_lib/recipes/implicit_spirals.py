@@ -91,6 +91,7 @@ def run(
 RECIPE = Recipe(
     name="implicit-spirals",
     summary="two spirals by residual or implicit layers (Reshniak and Webster 2019, example 2)",
-    config=Config, small={"epochs": 8, "depth": 8, "time": 8.0, "batch_size": 27, "lr": 0.02}, load=load, run=run,
+    config=Config, small={"epochs": 20, "depth": 8, "time": 4.0, "batch_size": 27, "lr": 0.02},  # h = 0.5, as published
+    load=load, run=run,
     label=lambda config: f"theta{config.theta:g}-depth{config.depth}",
 )  # fmt: skip
