@@ -1,6 +1,7 @@
 """Several processes under torchrun: the same training as in one, and no hang when one of them dies."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ if fabric.global_rank == 0:
 """
 
 
-def train(fabric=None, checkpoint=None, die_at=0):
+def train(fabric=None, checkpoint=None, die_at=0, time_limits=()):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(96, 6, generator=g)
     y = x.square().sum(1, keepdim=True)
@@ -58,6 +59,7 @@ def train(fabric=None, checkpoint=None, die_at=0):
         checkpoint=checkpoint,
         save_seconds=0,
         device="cpu",
+        time_limit=math.inf if fabric is None or not time_limits else time_limits[fabric.global_rank],
         fabric=fabric,
         callback=die,
     )
@@ -87,6 +89,14 @@ def test_two_processes_train_as_one_and_take_up_its_checkpoint(tmp_path):
     assert train(checkpoint=tmp_path / "run.pt").loss == pytest.approx(
         two["loss"], rel=1e-12
     )  # finished: read, not run
+
+
+def test_a_time_limit_of_one_process_stops_all_at_the_same_epoch(tmp_path):
+    done = torchrun(tmp_path / "short.json", checkpoint=str(tmp_path / "run.pt"), time_limits=[3600, 0])
+    assert done.returncode == 0, done.stderr
+    short = json.loads((tmp_path / "short.json").read_text())
+    assert short["stopped"] == "interrupted" and len(short["loss"]) == 1
+    assert train(checkpoint=tmp_path / "run.pt").loss == pytest.approx(train().loss, rel=1e-4)
 
 
 def test_one_process_dying_ends_the_job_with_an_error(tmp_path):
