@@ -31,7 +31,9 @@ def answer(descriptor: int, limits: list[int], shell) -> None:
     from .peer import Peer
     from .wire import Gone, Wire
 
-    peer = Peer(Wire(socket.socket(fileno=descriptor)), trusted=False, classes=shell.user_ns)
+    channel = socket.socket(fileno=descriptor)
+    os.register_at_fork(after_in_child=channel.close)  # a child that the notebook starts answers nothing
+    peer = Peer(Wire(channel), trusted=False, classes=shell.user_ns)
     peer.is_own = lambda filename: filename in shell.compile._filename_map or "ipython-input" in filename
 
     def run(message: dict, value) -> list | None:
