@@ -54,7 +54,10 @@ class Digits:
     """The embedded digits, one split for all seeds."""
 
     split: Split
-    name: str = "digits, 1437 + 360 images of 8x8"
+
+    @property
+    def name(self) -> str:
+        return f"digits, {len(self.split.x)} + {len(self.split.x_val)} images of 8x8"
 
     @property
     def checksum(self) -> str:
