@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,3 +44,11 @@ def test_the_plan_has_a_row_a_chapter(monkeypatch):
     cells = [entry.astext() for entry in tree.findall(nodes.entry)]
     said = "an hour and a half to read, and 100 minutes for the exercises"
     assert cells[4:] == ["Euler", said, "42 s", "100 minutes, 20 marks"]
+
+
+def test_the_page_names_every_key_that_a_master_may_carry():
+    """The table of keys is that of the format's own description."""
+    page = (ROOT / "book" / "instructors.md").read_text("utf-8")
+    keys = re.findall(r"^``(\w+): ", masters.__doc__, flags=re.MULTILINE)
+    assert keys == ["exercise", "check", "wrong", "right", "tags"]
+    assert re.findall(r"^\| `(\w+): ", page, flags=re.MULTILINE) == keys
