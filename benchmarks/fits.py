@@ -160,11 +160,11 @@ def main() -> None:
     options = parser.parse_args()
     there = [name for name in PACKAGES if importlib.util.find_spec(name)]
     peers = [name for name in PEERS if name.split()[0].lower() in there]
-    result = (kept("fits") if options.only else {}) | about(*there)
-    result["missing"] = [name for name in PEERS if name not in peers]
+    here = about(*there) | {"missing": [name for name in PEERS if name not in peers]}
+    result = here | (kept("fits") if options.only else {})
 
     def add(name: str, found: dict) -> None:
-        result[name] = found
+        result[name] = found | {"machine": here["machine"]}  # the parts may come from several
         keep("fits", result)
 
     for which in ("ten_seeds", "pelts"):

@@ -144,7 +144,7 @@ def seeds() -> Iterator[Curve]:
 
         return lambda: fit_seeds(net, (x, torch.sin(3 * x)), seeds=range(n), epochs=50, lr=1e-2), [x]
 
-    yield from costs("ours, together", [2**k for k in range(8)], make, 1, None, memory=False)
+    yield from costs("ours, together", [2**k for k in range(8)], make, 1, 1)
 
 
 def tolerance() -> Iterator[Curve]:

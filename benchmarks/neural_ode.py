@@ -3,11 +3,13 @@
     python benchmarks/neural_ode.py [--only PART ...]
 
 Both libraries get the same field, tolerance and times, and take turns; times are medians of the rounds, in CPU time of
-the one thread, which other work on the machine disturbs less than the clock. Every row says how far the two results are
-apart, solution and gradient, and fails if it is further than stated. Where the field takes most of the time, no solver
-can save much: beside each row stands the floor, the field alone, evaluated and backpropagated as often. Rows:
+the one thread, which other work on the machine disturbs less than the clock. torchdiffeq is called as its users call
+it, with nothing of ours around it. Every row says how far the two results are apart, solution and gradient, and fails
+if it is further than stated. Where the field takes most of the time, no solver can save much: beside each row stands
+the floor, the field alone, evaluated and backpropagated as often. Rows:
 
 - adaptive: dopri5 in both, the same rtol and atol, direct backpropagation, from a 2-d linear field to a convolution;
+  the error of each solution against one in double precision at 1e-10, and the peak of the memory;
 - digits: one training iteration (forward, backward, Adam) of the course's ODE-Net on 8 × 8 digits, dopri5 at 1e-3;
 - spiral step: forward and backward of one step on the cubic spiral: our discrete adjoint of RK4, torchdiffeq's dopri5
   with odeint and with odeint_adjoint (a step there is one tried by the forward solve), and its rk4 (the 3/8 rule);
@@ -26,6 +28,7 @@ from collections.abc import Callable
 import torch
 from common import about, keep, kept, over, spreads, turns
 from torch import Tensor, nn
+from torchdiffeq import odeint, odeint_adjoint
 
 from course_lib.data.digits import digits
 from course_lib.memory import peak_bytes
@@ -68,6 +71,28 @@ class Convolution(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         return self.net(x)
+
+
+class Peer(nn.Module):
+    """torchdiffeq's solution at the times t; without them its last state at t = 1, as a layer."""
+
+    def __init__(self, field: nn.Module, *, adjoint: bool = False, **options):
+        super().__init__()
+        self.field, self.options, self.solve = field, options, odeint_adjoint if adjoint else odeint
+
+    def forward(self, x0: Tensor, t: Tensor | None = None) -> Tensor:
+        if t is None:
+            return self.solve(self.field, x0, torch.tensor([0.0, 1.0], dtype=x0.dtype), **self.options)[-1]
+        return self.solve(self.field, x0, t, **self.options)
+
+
+def evaluations(field: nn.Module, run: Callable[[], object]) -> int:
+    """How often run() evaluates the field."""
+    calls = []
+    hook = field.register_forward_hook(lambda *_: calls.append(1))
+    run()
+    hook.remove()
+    return len(calls)
 
 
 def gradients(node: nn.Module, x0: Tensor, t: Tensor) -> Run:
@@ -120,14 +145,19 @@ def adaptive() -> list[dict]:
     rows = []
     for name, (field, x0, t, tol, limit, calls) in cases.items():
         t, x0 = torch.as_tensor(t), x0.requires_grad_()
-        nodes = {s: NeuralODE(field, rtol=tol, atol=tol, solver=s) for s in ("own", "torchdiffeq")}
+        nodes = {"own": NeuralODE(field, rtol=tol, atol=tol), "torchdiffeq": Peer(field, rtol=tol, atol=tol)}
         runs = {s: gradients(node, x0, t) for s, node in nodes.items()}
-        difference = apart(runs["own"](), runs["torchdiffeq"]())
+        found = {s: run() for s, run in runs.items()}
+        difference = apart(found["own"], found["torchdiffeq"])
         assert difference < limit, f"{name}: the results differ by {difference:.1e}"
-        nfe = {s: node.nfe.forward for s, node in nodes.items()}
+        exact = NeuralODE(copy.deepcopy(field).double(), rtol=1e-10, atol=1e-10)(x0.detach().double(), t).detach()
+        nfe = {s: evaluations(field, run) for s, run in runs.items()}
+        row = {"case": name, "tolerance": tol, "difference": difference, "nfe": nfe,
+               "error": {s: apart([x[0].double()], [exact]) for s, x in found.items()},
+               "peak_bytes": {s: peak_bytes(run, exclude=[x0, *field.parameters()]) for s, run in runs.items()}}
         runs |= {f"{s} forward": no_gradient(node, x0, t) for s, node in nodes.items()}
         runs["floor"] = field_alone(field, x0, 0, nfe["own"])
-        rows.append({"case": name, "tolerance": tol, "difference": difference, "nfe": nfe} | timed(runs, calls))
+        rows.append(row | timed(runs, calls))
     return rows
 
 
@@ -157,36 +187,35 @@ def training(batch: int = 128) -> list[dict]:
     x, y = data.x[:batch], data.y[:batch]
     rows = []
     for kind, gradient in (("rknet", "direct"), ("odenet", "adjoint")):
-        nets, found = {}, []
+        nets, found, nfe = {}, [], {}
         for solver in ("own", "torchdiffeq"):
-            torch.manual_seed(0)
-            nets[solver] = net = digits_odenet.model(kind)
-            precise = copy.deepcopy(net).double()
-            for module in (net, precise):
-                block(module).solver = solver
-            block(precise).rtol = block(precise).atol = 1e-7
+            nets[solver], precise = digits_net(kind, solver, 1e-3), digits_net(kind, solver, 1e-7).double()
             loss = nn.functional.cross_entropy(precise(x[:16].double()), y[:16])
             slopes = torch.autograd.grad(loss, list(precise.parameters()))
             found.append([torch.cat([v.detach().flatten() for v in (loss, *slopes)])])
         difference = apart(*found)
         assert difference < 1e-2, f"digits: the results differ by {difference:.1e}"
         runs = {s: iteration(net, x, y) for s, net in nets.items()}
-        for run in runs.values():
-            run()
-        nfe = {s: block(n).nfe for s, n in nets.items()}
-        own = block(nets["own"])
+        for s, net in nets.items():
+            forward = evaluations(net[4].field, lambda net=net: net(x))
+            nfe[s] = forward, evaluations(net[4].field, runs[s]) - forward
         with torch.no_grad():
             state = nets["own"][:4](x)  # what the stem hands to the block
-        forward = (nfe["own"].forward, nfe["own"].backward) if gradient == "adjoint" else (0, nfe["own"].forward)
-        runs["floor"] = field_alone(own.field, state, *forward)
+        bare = nfe["own"] if gradient == "adjoint" else (0, nfe["own"][0])
+        runs["floor"] = field_alone(nets["own"][4].field, state, *bare)
         rows.append({"case": f"{kind}, {gradient}, digits, batch {batch}, dopri5 at 1e-3",
-                     "parameters": sum(p.numel() for p in net.parameters()), "difference": difference,
+                     "parameters": sum(p.numel() for p in nets["own"].parameters()), "difference": difference,
                      "nfe": nfe} | timed(runs, 2))
     return rows
 
 
-def block(net: nn.Module) -> NeuralODE:
-    return next(m for m in net.modules() if isinstance(m, NeuralODE))
+def digits_net(kind: str, solver: str, tol: float) -> nn.Sequential:
+    """The recipe's network, its ODE block, the fifth of its modules, by our solver or by torchdiffeq's."""
+    torch.manual_seed(0)
+    net = digits_odenet.model(kind, tolerance=tol)
+    if solver == "torchdiffeq":
+        net[4] = Peer(net[4].field, adjoint=net[4].gradient == "adjoint", rtol=tol, atol=tol)
+    return net
 
 
 def iteration(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
@@ -206,23 +235,23 @@ def spiral_step(steps: int = 60) -> dict:
     field, x0, t = Cubic(), torch.tensor([[2.0, 0.0]]).requires_grad_(), torch.tensor([0.0, 1.5])
     with torch.no_grad():
         field.net.layers[-1].weight *= 10
-    rk4 = {"method": "rk4", "steps": steps}
+    rk4, theirs = {"method": "rk4", "steps": steps}, {"method": "rk4", "options": {"step_size": 1.5 / steps}}
     nodes = {
         "discrete adjoint, rk4": NeuralODE(field, gradient="discrete", checkpoints="all", **rk4),
         "discrete adjoint, rk4, √n": NeuralODE(field, gradient="discrete", **rk4),
         "direct, rk4": NeuralODE(field, **rk4),
-        "torchdiffeq odeint, dopri5": NeuralODE(field, solver="torchdiffeq", rtol=1e-6, atol=1e-6),
-        "torchdiffeq odeint_adjoint, dopri5": NeuralODE(field, solver="torchdiffeq", gradient="adjoint", rtol=1e-6,
-                                                        atol=1e-6),
-        "torchdiffeq odeint, rk4": NeuralODE(field, solver="torchdiffeq", **rk4),
-        "torchdiffeq odeint_adjoint, rk4": NeuralODE(field, solver="torchdiffeq", gradient="adjoint", **rk4),
+        "torchdiffeq odeint, dopri5": Peer(field, rtol=1e-6, atol=1e-6),
+        "torchdiffeq odeint_adjoint, dopri5": Peer(field, adjoint=True, rtol=1e-6, atol=1e-6),
+        "torchdiffeq odeint, rk4": Peer(field, **theirs),
+        "torchdiffeq odeint_adjoint, rk4": Peer(field, adjoint=True, **theirs),
     }
     runs = {name: gradients(node, x0, t) for name, node in nodes.items()}
     found = {name: run() for name, run in runs.items()}
     exact = apart(found["discrete adjoint, rk4"], found["direct, rk4"])
     difference = max(apart(result, found["direct, rk4"]) for result in found.values())
     assert exact < 1e-5 and difference < 1e-3, f"spiral: the results differ by {exact:.1e} and {difference:.1e}"
-    taken = {name: steps if "rk4" in name else (node.nfe.forward - 2) // 6 for name, node in nodes.items()}
+    taken = {name: steps if "rk4" in name else (evaluations(field, no_gradient(node, x0, t)) - 2) // 6
+             for name, node in nodes.items()}
     times = turns(runs, calls=2)
     us = {name: [1e3 * ms / taken[name] for ms in row] for name, row in times.items()}
     return {"case": "spiral, a step", "steps": taken, "difference": difference, "difference_from_direct": exact,
@@ -238,14 +267,18 @@ def grid(steps: int = 60) -> list[dict]:
         ("spiral, 2-50-2 on x³", Cubic(), torch.tensor([[2.0, 0.0]])),
         ("2-64-64-2, batch 256", MLPField(2, 64, seed=0), torch.randn(256, 2, generator=draw)),
     ):
-        nodes = {s: NeuralODE(field, method="rk4", steps=steps, solver=s) for s in ("own", "torchdiffeq")}
-        runs = {s: gradients(node, x0.requires_grad_(), torch.tensor([0.0, 1.5])) for s, node in nodes.items()}
+        x0, t = x0.requires_grad_(), torch.tensor([0.0, 1.5])
+        nodes = {"own": NeuralODE(field, method="rk4", steps=steps),
+                 "torchdiffeq": Peer(field, method="rk4", options={"step_size": 1.5 / steps})}
+        assert evaluations(field, no_gradient(nodes["torchdiffeq"], x0, t)) == 4 * steps
+        runs = {s: gradients(node, x0, t) for s, node in nodes.items()}
         difference = apart(runs["own"](), runs["torchdiffeq"]())
         assert difference < 1e-4, f"{name}: the results differ by {difference:.1e}"
         if x0.numel() <= 2:
             adjoint = NeuralODE(field, method="rk4", steps=steps, gradient="discrete", checkpoints="all")
-            runs["own, discrete adjoint"] = gradients(adjoint, x0, torch.tensor([0.0, 1.5]))
-        runs |= {f"{s} forward": no_gradient(node, x0, torch.tensor([0.0, 1.5])) for s, node in nodes.items()}
+            runs["own, discrete adjoint"] = gradients(adjoint, x0, t)
+            assert apart(runs["own, discrete adjoint"](), runs["own"]()) < 1e-5
+        runs |= {f"{s} forward": no_gradient(node, x0, t) for s, node in nodes.items()}
         runs["floor"] = field_alone(field, x0, 0, 4 * steps)
         rows.append({"case": name, "steps": steps, "difference": difference} | timed(runs, 2))
     return rows

@@ -61,14 +61,17 @@ def taken(solve: Callable[[Tensor], Tensor], field: nn.Module, x0: Tensor) -> Gr
 
 def by_torch(field: nn.Module, x0: Tensor, adaptive: bool) -> dict[str, Gradient]:
     """Ours and the peers in torch; t is passed as each of them does."""
+    import torchdiffeq
     import torchode
     from torchdyn.numerics import odeint
 
     ends, grid = torch.tensor([0.0, END]), torch.linspace(0, END, STEPS + 1)
     kind = {"t": (0.0, END), **({"rtol": TOL, "atol": TOL} if adaptive else {"method": "rk4", "steps": STEPS})}
-    solves = {"ours": NeuralODE(field, **kind), "torchdiffeq": NeuralODE(field, solver="torchdiffeq", **kind)}
+    theirs = {"rtol": TOL, "atol": TOL} if adaptive else {"method": "rk4", "options": {"step_size": END / STEPS}}
+    solves = {"ours": NeuralODE(field, **kind),
+              "torchdiffeq": lambda x: torchdiffeq.odeint(field, x, ends, **theirs)[-1]}
     if adaptive:
-        solves["torchdiffeq, adjoint"] = NeuralODE(field, solver="torchdiffeq", gradient="adjoint", **kind)
+        solves["torchdiffeq, adjoint"] = lambda x: torchdiffeq.odeint_adjoint(field, x, ends, **theirs)[-1]
         solves["torchdyn"] = lambda x: odeint(field, x, ends, "dopri5", atol=TOL, rtol=TOL)[1][-1]
         term = torchode.ODETerm(field)
         control = torchode.IntegralController(TOL, TOL, term=term)

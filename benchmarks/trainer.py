@@ -3,7 +3,8 @@
 Medians of ratios of neighbouring runs, in CPU seconds of the process, which other work on the machine disturbs least;
 one thread. Targets: `fit` takes at most 5 % more than the loop for the same model and batches, and 32 seeds take at
 most twice the time of one, for the width-16 nets of the chapters. Making the model, the optimizer and the trace all
-count.
+count. Oracles: from the same weights `fit` ends where the loop by hand ends, to the last bit, and each of the seeds
+together has the loss that `fit` gives it alone.
 """
 
 from __future__ import annotations
@@ -60,8 +61,18 @@ def by_hand(model: nn.Module, x: Tensor, y: Tensor, loss: Callable, epochs: int,
         losses.append(total / len(pieces))
 
 
+def drawn(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return make()
+
+
+def apart(a: nn.Module, b: nn.Module) -> float:
+    """The largest difference of two models' weights."""
+    return max((p - q).abs().max().item() for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
 def overhead(repeats: int) -> dict[str, dict[str, float]]:
-    """Time of `fit` over that of the loop by hand, by problem."""
+    """Time of `fit` over that of the loop by hand, by problem; in the end the weights are the same."""
     split = digits(seed=0)
     x, y = torch.linspace(-1, 1, 512)[:, None], torch.sin(3 * torch.linspace(-1, 1, 512))[:, None]
     problems = {
@@ -72,6 +83,11 @@ def overhead(repeats: int) -> dict[str, dict[str, float]]:
     result = {}
     for name, (make, x, y, loss, epochs, batch) in problems.items():
         options = {"seed": 0, "epochs": epochs, "batch_size": batch, "lr": 1e-2, "device": "cpu", "progress": False}
+        hand, fitted = drawn(make), drawn(make)
+        by_hand(hand, x, y, loss, epochs, batch)
+        fit(fitted, (x, y), loss, **options)
+        if (difference := apart(hand, fitted)) > 0:
+            raise AssertionError(f"{name}: fit and the loop by hand end {difference:.1e} apart")
         times = turns({
             "hand": lambda: by_hand(make(), x, y, loss, epochs, batch),  # noqa: B023
             "fit": lambda: fit(make(), (x, y), loss, **options),  # noqa: B023
@@ -80,11 +96,24 @@ def overhead(repeats: int) -> dict[str, dict[str, float]]:
     return result
 
 
+def alone_and_together(data: tuple[Tensor, Tensor], batch: int | None, epochs: int = 10, count: int = 3) -> float:
+    """The largest relative difference between a seed's losses when it trains alone and with others."""
+    options = {"epochs": epochs, "batch_size": batch, "lr": 1e-2}
+    losses = fit_seeds(lambda s: Residual(1, 1), data, seeds=range(count), **options).history.loss
+    worst = 0.0
+    for seed, row in enumerate(losses):
+        alone = fit(drawn(lambda: Residual(1, 1), seed), data, seed=seed, device="cpu", progress=False, **options).loss
+        worst = max(worst, float(max(abs(a - b) / a for a, b in zip(alone, row, strict=True))))
+    return worst
+
+
 def seeds(repeats: int) -> dict[str, dict[str, dict[str, float]]]:
     """Time of 8, 32 and 128 seeds over that of one, trained by `fit` alone, by batch size; tracing included."""
     x, y = torch.linspace(-1, 1, POINTS)[:, None], torch.sin(3 * torch.linspace(-1, 1, POINTS))[:, None]
     result = {}
     for batch, epochs in ((10, 125), (32, 300), (None, 600)):
+        if (difference := alone_and_together((x, y), batch)) > 1e-5:
+            raise AssertionError(f"batch {batch}: a seed's loss alone and with others differs by {difference:.1e}")
         options = {"epochs": epochs, "batch_size": batch, "lr": 1e-2}
         jobs = {"1": lambda: fit(Residual(1, 1), (x, y), seed=0, device="cpu", progress=False, **options)}  # noqa: B023
         for n in (8, 32, 128):

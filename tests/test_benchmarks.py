@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torchdiffeq import odeint
 
 from course_lib import plots
+from course_lib.neural_ode import MLPField, NeuralODE
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -17,6 +20,9 @@ sys.path.insert(0, str(FOLDER))
 
 import bench  # noqa: E402
 import common  # noqa: E402
+import fits  # noqa: E402
+import growth  # noqa: E402
+import neural_ode  # noqa: E402
 
 
 def test_candidates_take_turns_after_a_call_that_does_not_count():
@@ -40,6 +46,39 @@ def test_results_are_written_whole_or_not_at_all(tmp_path):
     assert common.kept("x", folder=tmp_path) == {"a": 1}
     assert common.kept("none", folder=tmp_path) == {}
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_the_peer_is_torchdiffeq_with_nothing_of_ours_around_it():
+    field, x, t = MLPField(2, 4, seed=0), torch.tensor([[2.0, 0.0]]), torch.tensor([0.0, 0.5, 1.0])
+    peer = neural_ode.Peer(field, rtol=1e-5, atol=1e-5)
+    assert torch.equal(peer(x, t), odeint(field, x, t, rtol=1e-5, atol=1e-5))
+    assert torch.equal(peer(x), odeint(field, x, t[[0, 2]], rtol=1e-5, atol=1e-5)[-1])
+    ours = NeuralODE(field, rtol=1e-5, atol=1e-5)
+    assert neural_ode.evaluations(field, lambda: ours(x, t)) == ours.nfe.forward
+    assert neural_ode.evaluations(field, lambda: peer(x, t)) % 6 == 2
+
+
+def test_the_floor_evaluates_as_often_as_it_says_and_gives_the_sum_of_the_gradients():
+    field, x = MLPField(2, 4, seed=0), torch.tensor([[2.0, 0.0]], requires_grad=True)
+    run = neural_ode.field_alone(field, x, 2, 3)
+    assert neural_ode.evaluations(field, run) == 5
+    once = torch.autograd.grad(field(torch.tensor(0.0), x).sum(), [x, *field.parameters()])
+    for three, one in zip(run(), once, strict=True):
+        assert torch.allclose(three, 3 * one)
+
+
+def test_an_exponent_is_that_of_the_upper_half():
+    work = [1, 2, 4, 8, 16, 32]
+    assert growth.exponent(work, [w**1.5 for w in work]) == pytest.approx(1.5)
+    assert growth.exponent(work, [7, 7, 7, 8, 16, 32]) == pytest.approx(1.0)
+
+
+def test_a_fit_is_judged_by_its_whole_rollout():
+    weights = fits.initial("spiral", 0)
+    y = fits.data("spiral")[1]
+    still = [weights[0], weights[1], 0 * weights[2], 0 * weights[3]]  # a field of zeros stays at the start
+    assert fits.judged("spiral", still, y[0]) == pytest.approx(((y[0] - y) ** 2).mean())
+    assert fits.judged("spiral", weights, y[0]) > fits.PROBLEMS["spiral"]["target"]
 
 
 def test_an_unknown_benchmark_is_told_with_the_names(monkeypatch, capsys):
