@@ -39,6 +39,7 @@ P = (  # weights at the share s of a step: polynomials in s without a constant t
     (0.0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844),
     (0.0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423),
 )
+DENSE = torch.tensor(P, dtype=torch.float64).T  # (powers, slopes)
 
 
 class Step(NamedTuple):
@@ -165,8 +166,9 @@ def combine(x: Tensor | None, h: float, weights: Sequence[float], k: list[Tensor
 def between(x: Tensor, h: float, k: list[Tensor], shares: list[float]) -> list[Tensor]:
     """States inside a step of size h from x, at the given shares of it: dense output, all by one product."""
     powers = torch.tensor([[s, s**2, s**3, s**4] for s in shares], dtype=torch.float64)
-    weights = (h * powers @ torch.tensor(P, dtype=torch.float64).T).to(x)
-    return list((x + torch.tensordot(weights, torch.stack(k), 1)).unbind())
+    weights = (h * powers @ DENSE).to(x)
+    states = torch.addmm(x.reshape(1, -1), weights, torch.stack(k).reshape(7, -1))
+    return list(states.view(len(shares), *x.shape).unbind())
 
 
 def plain_times(t: Tensor | Sequence[float], x0: Tensor) -> list[float]:

@@ -38,7 +38,7 @@ def adjoint(
         As for ``solve``; t without gradient.
     method, steps, rtol, atol, max_steps
         "dopri5" with its tolerances, or a fixed-step method with ``steps`` steps between neighbouring times; the
-        backward solve uses the same.
+        backward solve uses the same, and "dopri5" begins it with the step that would have come next.
     seminorm
         Leave the integral that gives dL/dp out of the backward error norm: nothing else depends on it (Kidger, Chen and
         Lyons, arXiv 2009.09457). Fewer steps, if there are many parameters. "dopri5" only.
