@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib.train import Augmentation, History, NonFiniteLoss, cosine, drops, fit, fit_seeds, warmup
+from course_lib.train.device import Runtime
 
 X = torch.linspace(-1, 1, 50)[:, None]
 Y = torch.sin(3 * X)
@@ -272,6 +273,14 @@ def test_accuracy_callback_and_history_round_trip():
     assert again.loss == history.loss and math.isnan(again.metrics["val_accuracy"][0])
     stopped = fit(net(0), (X, Y), seed=0, epochs=9, callback=lambda model, h: h.epochs == 3)
     assert stopped.stopped == "callback" and stopped.epochs == 3
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_cudnn_times_its_kernels_during_a_run_on_a_gpu_alone(device):
+    before = torch.backends.cudnn.benchmark
+    with Runtime(torch.device(device), None, False, False).tuned():
+        assert torch.backends.cudnn.benchmark == (before or device == "cuda")
+    assert torch.backends.cudnn.benchmark == before
 
 
 class Reads(TorchDispatchMode):
