@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import torch
 from ..records import read_all
 from ..train import scale
 from . import MODULES, Setup, execute, recipe, wanting
+from .signals import attended, terminate_as_interrupt
 
 
 def add_commands(subparsers) -> None:
@@ -82,22 +80,6 @@ def run_recipe(arguments) -> int:
     return 0
 
 
-@contextmanager
-def terminate_as_interrupt(setup: Setup):
-    """SIGTERM, which a time limit sends before it kills, does what Ctrl-C does: save, record, end.
-
-    Not for one process of several: it could wait for others that are dead.
-    """
-    if setup.processes > 1:
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def record_missing(arguments) -> int:
     """Run what `missing` lists for the recipe, one after another, each in a process of its own; 1 if one fails."""
     try:
@@ -117,7 +99,10 @@ def record_missing(arguments) -> int:
         print(" ".join(["run", chosen.name, *changes]), flush=True)
         limit = [] if left == math.inf else ["--minutes", f"{left:.3f}"]
         command = [sys.executable, "-m", "course_lib", "run", chosen.name, *changes, *arguments.rest, *limit]
-        failed |= subprocess.run(command).returncode
+        status, signalled = attended(command)
+        failed |= status
+        if signalled:
+            break
     return int(failed != 0)
 
 
