@@ -78,15 +78,15 @@ def test_interrupted_at_any_batch_and_resumed_is_bit_for_bit_the_same(tmp_path, 
 
 
 @pytest.mark.parametrize("loader", [False, True])
-def test_a_run_in_pieces_by_time_limits_is_bit_for_bit_one_run(tmp_path, loader):
+def test_a_run_in_pieces_by_deadlines_is_bit_for_bit_one_run(tmp_path, loader):
     whole, pieces, steps = model(), model(), []
     history = train(whole, loader=loader, epochs=2)
-    for _ in range(11):  # a limit that is over lets one batch through; 12 batches
-        part = train(model(), tmp_path / "run.pt", loader=loader, epochs=2, time_limit=0)
+    for _ in range(11):  # a deadline that is over lets one batch through; 12 batches
+        part = train(model(), tmp_path / "run.pt", loader=loader, epochs=2, deadline=0)
         assert part.stopped == "interrupted"
         steps.append(part.epochs)
     assert steps == [0] * 5 + [1] * 6
-    rest = train(pieces, tmp_path / "run.pt", loader=loader, epochs=2, time_limit=3600)
+    rest = train(pieces, tmp_path / "run.pt", loader=loader, epochs=2, deadline=time.monotonic() + 3600)
     assert rest.stopped == "epochs" and same(whole, pieces) and rest.loss == history.loss
 
 

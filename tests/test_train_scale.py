@@ -31,7 +31,7 @@ if fabric.global_rank == 0:
 """
 
 
-def train(fabric=None, checkpoint=None, die_at=0, time_limits=()):
+def train(fabric=None, checkpoint=None, die_at=0, deadlines=()):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(96, 6, generator=g)
     y = x.square().sum(1, keepdim=True)
@@ -59,7 +59,7 @@ def train(fabric=None, checkpoint=None, die_at=0, time_limits=()):
         checkpoint=checkpoint,
         save_seconds=0,
         device="cpu",
-        time_limit=math.inf if fabric is None or not time_limits else time_limits[fabric.global_rank],
+        deadline=math.inf if fabric is None or not deadlines else deadlines[fabric.global_rank],
         fabric=fabric,
         callback=die,
     )
@@ -91,8 +91,8 @@ def test_two_processes_train_as_one_and_take_up_its_checkpoint(tmp_path):
     )  # finished: read, not run
 
 
-def test_a_time_limit_of_one_process_stops_all_at_the_same_epoch(tmp_path):
-    done = torchrun(tmp_path / "short.json", checkpoint=str(tmp_path / "run.pt"), time_limits=[3600, 0])
+def test_a_deadline_of_one_process_stops_all_at_the_same_epoch(tmp_path):
+    done = torchrun(tmp_path / "short.json", checkpoint=str(tmp_path / "run.pt"), deadlines=[1e18, 0])
     assert done.returncode == 0, done.stderr
     short = json.loads((tmp_path / "short.json").read_text())
     assert short["stopped"] == "interrupted" and len(short["loss"]) == 1

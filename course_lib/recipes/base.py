@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -61,8 +60,7 @@ class Setup:
 
     def fit_options(self) -> dict:
         """Arguments of `train.fit` that follow from the setup."""
-        options = {k: getattr(self, k) for k in ("device", "precision", "compile", "progress", "fabric")}
-        return {**options, "time_limit": self.deadline - time.monotonic()}
+        return {k: getattr(self, k) for k in ("device", "precision", "compile", "progress", "deadline", "fabric")}
 
 
 @dataclass(frozen=True)

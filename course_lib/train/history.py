@@ -34,7 +34,7 @@ class History:
     compile_seconds
         What torch.compile took before the first step; not in ``seconds``.
     stopped
-        "epochs", "target", "callback", or "interrupted" (Ctrl-C, time limit).
+        "epochs", "target", "callback", or "interrupted" (Ctrl-C, deadline).
     reached
         The epoch (counted from 1) at which ``monitor`` first met the target, or None.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable
 
 import torch
@@ -44,7 +43,7 @@ def fit(
     callback: Callable[[nn.Module, History], bool | None] | None = None,
     checkpoint: str | os.PathLike | None = None,
     save_seconds: float = 30.0,
-    time_limit: float = math.inf,
+    deadline: float = math.inf,
     device: str | torch.device = "auto",
     precision: str = "auto",
     compile: bool | str = "auto",
@@ -83,8 +82,8 @@ def fit(
     checkpoint, save_seconds
         File to save to (at the end of an epoch when so many seconds have passed, and at the end) and to resume from if
         it is there: the run goes on bit for bit as if never stopped (CPU). Ctrl-C saves and returns what there is.
-    time_limit
-        Seconds from the call after which to stop as Ctrl-C would.
+    deadline
+        Of ``time.monotonic()``: stop there as Ctrl-C would.
     device, precision, compile
         "auto": CUDA with bfloat16 autocast and torch.compile (CUDA graphs) if there is one, else the CPU in float32,
         eager. Give drop_last=True where steps are compiled: each shape of batch is compiled apart.
@@ -102,7 +101,6 @@ def fit(
     ValueError, TypeError
         Arguments that make no sense, by name.
     """
-    deadline = time.monotonic() + time_limit
     run = runtime(model, device=fabric.device if fabric else device, precision=precision, compile=compile)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     batches = make_batches(
