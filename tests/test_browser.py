@@ -1,5 +1,6 @@
 """Every built page in a real browser: WCAG 2.1 AA in both modes and on a phone, no error, nothing from outside, nothing
-sideways at 320 px, nothing that moves unasked; the search, the keyboard and the widgets used; what a chapter weighs.
+sideways at 320 px, nothing that moves unasked; the search, the keyboard and the widgets used; what a chapter weighs,
+when it is drawn and how much it shifts.
 
 Node drives an installed Chromium (tests/browser/check.mjs). Where Chromium, node or the npm packages are missing, the
 tests are skipped and say what to install; in CI, and with COURSE_BROWSER=required, that is a failure instead.
@@ -23,6 +24,7 @@ PACKAGES = FOLDER / "node_modules" / "axe-core", FOLDER / "node_modules" / "play
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 REQUIRED = os.environ.get("COURSE_BROWSER") == "required" or os.environ.get("CI", "").lower() in ("1", "true")
 FIRST, NEXT = 1_500_000, 400_000  # bytes over the wire: with an empty cache, and coming from another chapter
+PAINT, SHIFT = 1500, 0.1  # milliseconds to the largest paint on a processor four times slower; the web's layout shift
 
 
 def missing(what: str) -> None:
@@ -70,6 +72,8 @@ def test_every_page_is_sound_in_a_browser_and_no_chapter_is_heavy(browser):
     assert book["pages"] > 25 and len(book["widgets"]) >= 4 and len(book["weights"]) >= 6
     assert not book["faults"], "\n".join(book["faults"])
     assert not {page: w for page, w in book["weights"].items() if w["first"] > FIRST or w["next"] > NEXT}
+    assert len(book["paints"]) >= 6
+    assert not {page: p for page, p in book["paints"].items() if not 0 < p["paint"] < PAINT or p["shift"] > SHIFT}
 
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
@@ -83,6 +87,19 @@ TOLD = [
     "course-dead: a picture has no name", "course-dead: no picture without scripts", "course-lost: stands on no page",
     "Tab does not lead to the way on",
 ]  # fmt: skip
+
+
+SLOW = """<!DOCTYPE html><html lang="en"><title>Slow</title><body><script>const end = performance.now() + 1700;
+while (performance.now() < end);</script><h1>A page</h1><p style="font: 12rem serif">Words</p><script>
+setTimeout(() => { document.querySelector("h1").style.marginTop = "300px"; }, 300);</script>"""
+
+
+def test_a_late_paint_and_a_shift_are_measured(browser, tmp_path):
+    """A page in the place of a chapter that works before it is drawn, and then moves its text down."""
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book/ch1_slow.html").write_text(SLOW, encoding="utf-8")
+    paints = check(tmp_path, browser, seconds=120)["paints"]["book/ch1_slow.html"]
+    assert paints["paint"] > PAINT and paints["shift"] > SHIFT
 
 
 def test_the_check_tells_each_seeded_fault(browser, tmp_path):

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from course_lib import claims
 
@@ -49,6 +50,47 @@ def test_every_picture_says_what_is_to_be_seen(page):
             assert len(alt.split()) >= 6 and not alt.startswith("../"), f"{attributes.get('src')}: alt={alt!r}"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_markup_is_left_in_the_text(page):
+    """Neither rows of tables nor formulas, emphasis, roles and directives that were taken for words."""
+    article = BeautifulSoup((HTML / page).read_text("utf-8"), "html.parser").select_one("article")
+    for code in article.select("pre, code, script, style, math, svg, .sig") if article else ():
+        code.decompose()
+    text = article.get_text() if article else ""
+    found = re.findall(r"\| [^|\n]* \||\|-{3}|—\s*\||\$[^$\n]+\$|\*\*\w|\{[a-z:]+\}`|```|:::|\\[a-z]{3,}", text)
+    assert not found, found[:5]
+
+
+def test_every_term_of_the_glossary_is_linked_from_a_chapter():
+    glossary = BeautifulSoup((HTML / "book/glossary.html").read_text("utf-8"), "html.parser")
+    terms = {term["id"] for term in glossary.select("dl.glossary dt[id]")}
+    pages = [(HTML / page).read_text("utf-8") for page in CHAPTERS]
+    linked = {name for page in pages for name in re.findall(r'href="glossary\.html#([^"]+)"', page)}
+    assert len(terms) > 50 and terms == linked, terms ^ linked
+
+
+def test_works_are_cited_with_their_address():
+    """A DOI or an address for all but two posts and two lectures."""
+    soup = BeautifulSoup((HTML / "book/bibliography.html").read_text("utf-8"), "html.parser")
+    works = soup.select("div.citation")
+    without = [work.get_text(" ", strip=True) for work in works if not work.select_one("a.external")]
+    assert len(works) > 60 and len(without) <= 4, without
+
+
+def test_solutions_are_called_so():
+    for page in PAGES:
+        if page.startswith(("solutions/", "exercises/")):
+            kind = page.partition("/")[0].title()
+            soup = BeautifulSoup((HTML / page).read_text("utf-8"), "html.parser")
+            assert soup.h1.get_text().startswith(kind) and soup.title.get_text().startswith(kind), page
+    notation = BeautifulSoup((HTML / "book/notation.html").read_text("utf-8"), "html.parser")
+    assert "Solutions 6" in notation.select_one(".left-prev").get_text()
+
+
+def test_the_library_lists_no_field_twice():
+    assert "Alias for field number" not in (HTML / "book/library.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_a_chapter_has_figures_and_numbers_from_code(page):
     found = tags(page)
@@ -68,6 +110,12 @@ def test_every_claim_of_a_finished_chapter_links_to_where_it_was_settled():
             assert link, f"claim {claim.id} links nowhere"
             target = (HTML / "book" / link.group(1)).read_text("utf-8")
             assert f'id="claim-{claim.id}"' in target
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapter_says_how_long_its_code_ran(page):
+    said = r"When this book was built, the code of the page ran in [\d½]+ (second|minute)"
+    assert re.search(said, (HTML / page).read_text("utf-8"))
 
 
 def test_no_student_notebook_in_the_book_shows_an_answer():

@@ -1,12 +1,8 @@
 // What the theme's pages lack for readers who use a screen reader, a keyboard or the disk. Each mend names whose fault it
 // is and where it is reported; a mend goes when a new version of its package passes tests/test_browser.py without it.
 
-// pydata-sphinx-theme: a page is drawn light, and turns dark only when the theme's script has come, at the end.
-const root = document.documentElement.dataset;
-if (root.mode === "auto") root.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-
-// Sphinx: the search asks for each page it found, to quote it; a browser refuses that on disk. Without quotations it works.
-// Not reported.
+// Sphinx: the search asks for each page it found, to quote it; a browser refuses that on disk (its issues 9156, 10407).
+// Without quotations it works.
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
 // The theme draws its icons late, each with a title; inside a button that has a name they say nothing more.
@@ -32,15 +28,16 @@ function mend() {
     const label = e.getAttribute("aria-label");
     if (words && !label.toLowerCase().includes(words.toLowerCase())) e.setAttribute("aria-label", words);
   }
-  // sphinx-book-theme: the book's name and its search stand in no landmark. Not reported.
+  // sphinx-book-theme: the book's name and its search stand in no landmark (pydata-sphinx-theme's pull request 1454).
   for (const e of document.querySelectorAll("#pst-primary-sidebar, .bd-sidebar-primary")) {
     if (e.closest("dialog, nav")) continue;
     e.setAttribute("role", "region");
     e.setAttribute("aria-label", "The book");
   }
-  // Sphinx (docutils): a role that ARIA has given up, in a list whose children are not its items. Not reported.
+  // Sphinx (docutils): a role that ARIA has given up (w3c/dpub-aria's pull request 22), in a list whose children are not
+  // its items. Not reported to docutils.
   for (const e of document.querySelectorAll("[role=doc-biblioentry], div.citation-list[role=list]")) e.removeAttribute("role");
 }
 
-if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", mend);
-else mend();
+// After the scripts of the theme, which make some of what is mended.
+document.addEventListener("DOMContentLoaded", mend);

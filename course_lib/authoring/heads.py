@@ -1,7 +1,8 @@
 """What a page says of itself to search engines and to those who link to it; the map of the site; the page for no page.
 
 Every page has a description (its own first paragraph, unless its front matter gives one) and an open-graph card. Where
-the book is published (``site`` of `published`), cards and the sitemap carry its address.
+the book is published (``site`` of `published`), cards and the sitemap carry its address. A page of solutions is called
+so in the book, though its notebook has the title of the exercises.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from sphinx.application import Sphinx
 
 LONGEST = 200  # characters of a description: what search engines show
 MISSING = Path(__file__).with_name("404.html")
+
+
+def name_solutions(app: Sphinx, doctree: nodes.document) -> None:
+    """“Exercises 1: ...” is “Solutions 1: ...” where the answers are shown, in the title and in what links to it."""
+    if not app.env.docname.startswith("solutions/"):
+        return
+    title = next(iter(doctree.findall(nodes.title)))
+    for text in list(title.findall(nodes.Text)):
+        text.parent.replace(text, nodes.Text(re.sub(r"^Exercises\b", "Solutions", text.astext())))
 
 
 def first_words(doctree: nodes.document | None) -> str:
@@ -81,6 +91,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("doctree-read", name_solutions, priority=100)  # before Sphinx collects the titles
     app.connect("html-page-context", describe)
     app.connect("build-finished", finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

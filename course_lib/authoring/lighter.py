@@ -6,12 +6,17 @@ that puts an SVG in the place of each.
 *Search.* Every page loads the index of the whole book, which only the page of results reads: the theme's search while
 one types is off.
 
+*Scripts.* None is needed before the page is drawn, so all wait until it is read, and those two that the theme has
+fetched beforehand do not stand in the way of its style. What a page sets in a script that has waited, it sets later.
+
 *Code.* Pygments wraps each name, bracket and space in an element of its own, though they have the colour of their
 surroundings: two thirds of the elements of a chapter. And a browser lays out long blocks of code only once the reader
 comes near (``content-visibility``, in course.css); their rows and columns, given here, keep the page from shifting.
 
 *Keyboard.* The theme makes code and outputs that scroll reachable by keyboard, and lays the page out for each of them
 that does not say so already.
+
+*Library.* The fields of a named tuple are in its signature; autodoc would list each again as an alias.
 
 *Pictures.* A picture has its size, so that nothing moves when it arrives, and all but the first wait until the reader
 comes near.
@@ -27,6 +32,15 @@ from sphinx.jinja2glue import BuiltinTemplateLoader
 
 ICONS = re.compile(r'\s*<script defer src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
 SEARCH = re.compile(r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
+SCRIPT = re.compile(r"<script (?!defer)([^>]*\bsrc=)")
+SETTING = re.compile(r"<script>(?=DOCUMENTATION_OPTIONS\.)")
+PRELOAD = re.compile(r'\s*<link rel="preload" as="script"[^>]*>')
+# pydata-sphinx-theme draws a page light, which turns dark when the theme's script has come (its issue 1857).
+THEME = re.compile(r'(( *)document\.documentElement\.dataset\.theme = localStorage[^;]*;)')
+DARK = (
+    'if (document.documentElement.dataset.mode === "auto") document.documentElement.dataset.theme = '
+    'matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";'
+)
 PLAIN = ("n", "nn", "p", "w")  # Pygments' classes with the colour of plain text; tests/test_lighter.py compares
 WRAPPED = re.compile(rf'<span class="(?:{"|".join(PLAIN)})">([^<]*)</span>')
 CODE = re.compile(r'(<div class="highlight">)<pre>(?:<span></span>)?(.*?)\n?</pre>', re.DOTALL)
@@ -56,8 +70,15 @@ def lighter(page: str, search: bool = False) -> str:
         return f'{match[1]} width="{match[2]}" height="{match[3]}" decoding="async"{late}'
 
     page = page if search else SEARCH.sub("", page)
+    page = THEME.sub(rf"\1\n\2{DARK}", page)
+    page = SCRIPT.sub(r"<script defer \1", SETTING.sub('<script type="module">', PRELOAD.sub("", page)))
     page = OUTPUT.sub(r'\1 tabindex="-1"', CODE.sub(code, ICONS.sub("", page)))
     return PICTURE.sub(sized, page)
+
+
+def without_aliases(app: Sphinx, what: str, name: str, member, skip: bool, options) -> bool | None:
+    """Tells autodoc to leave out the fields of named tuples."""
+    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
 
 
 class Templates(BuiltinTemplateLoader):
@@ -69,5 +90,6 @@ class Templates(BuiltinTemplateLoader):
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("autodoc-skip-member", without_aliases)
     app.config.template_bridge = f"{__name__}.Templates"
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

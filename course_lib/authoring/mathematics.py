@@ -1,7 +1,10 @@
 """Formulas as MathML, written into the pages while the book is built: nothing to load, no script, no shift.
 
-math-core turns LaTeX into MathML Core, which browsers draw by themselves and screen readers read. A formula that it
-cannot read is a warning at its place in the source, and warnings are errors.
+math-core turns LaTeX into MathML Core, which browsers draw by themselves and screen readers read. It was chosen for its
+weight: MathJax in one file, which draws the formulas in the browser, weighs 720 kB compressed, and KaTeX's style and
+fonts 1.2 MB; here the formulas of a chapter weigh less than 10 kB in its page, and their font 80 kB once
+(tests/test_mathematics.py measures both). A formula that cannot be read is a warning at its place in the source, and
+warnings are errors.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ CHANCERY = "\N{VARIATION SELECTOR-1}"  # a choice among two script alphabets; fo
 INNER = re.compile(r"\\begin\{(\w+\*?)\}(?:(?!\\begin\{).)*?\\end\{\1\}", re.DOTALL)
 TOKEN = r"(?:<(mi|mo|mn)\b[^>]*>[^<]*</\2>|<mrow><mspace/><mi mathvariant=\"normal\">[^<]*</mi></mrow>)"
 PRIMED = re.compile(rf"<msup>({TOKEN})<mo>([′″‴])</mo></msup>")
+BELOW = r"(?:<m[ino]\b[^>]*>[^<]*</m[ino]>|<mrow>(?:(?!</?mrow).)*</mrow>)"
+PRIMED_BELOW = re.compile(rf"<msubsup>({TOKEN})({BELOW})<mo>([′″‴])</mo></msubsup>")
+FENCE = re.compile(r'<(msup|msub|msubsup)>(<mo\b[^>]*\bminsize="[^>]*)>([^<]*)</mo>')
 
 
 def has_lines(latex: str) -> bool:
@@ -35,8 +41,9 @@ def has_lines(latex: str) -> bool:
 def mathml(latex: str, display: bool) -> str:
     """The ``<math>`` element of a formula.
 
-    Lines outside of an environment are aligned, as Sphinx does for MathJax. A prime stands beside its letter: as a
-    superscript, browsers draw it small and far off.
+    Lines outside of an environment are aligned, as Sphinx does for MathJax. Two things that browsers draw badly are
+    written otherwise: a prime stands beside its letter, since as a superscript it is small and far off; and a large
+    bracket with an exponent is a row of its own, since it would be small and low as the base itself.
 
     Raises
     ------
@@ -46,6 +53,8 @@ def mathml(latex: str, display: bool) -> str:
     if display and has_lines(latex):
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
     element = READER.convert_with_local_state(latex, displaystyle=display).replace(CHANCERY, "")
+    element = FENCE.sub(r'<\1><mrow>\2 form="postfix">\3</mo></mrow>', element)
+    element = PRIMED_BELOW.sub(r'<msub><mrow>\1<mo lspace="0" rspace="0">\4</mo></mrow>\3</msub>', element)
     return PRIMED.sub(r'<mrow>\1<mo lspace="0" rspace="0">\3</mo></mrow>', element)
 
 

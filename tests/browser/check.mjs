@@ -1,11 +1,12 @@
 // Opens every page of a built book in Chromium and prints, as JSON, what is wrong with it and what each page weighs:
-// {"faults": [...], "pages": n, "widgets": [...], "weights": {page: {first, next}}}.
+// {"faults": [...], "pages": n, "widgets": [...], "weights": {page: {first, next}}, "paints": {page: {paint, shift}}}.
 //
 //   node check.mjs FOLDER CHROMIUM
 //
 // Each page is met twice: from localhost on a desktop in light mode, then dark; from disk on a phone (320 px) in dark mode,
 // then light; by readers who want no motion. Each time: axe's rules for WCAG 2.1 AA and for headings, errors of scripts,
-// requests to other hosts, what moves or stands out. Then the search, the keyboard and the widgets are used.
+// requests to other hosts, what moves or stands out. Then the search, the keyboard and the widgets are used, and chapters
+// are timed.
 
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -14,6 +15,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 import { look, samples, thin, unfold } from "./inside.mjs";
+import { painted } from "./paint.mjs";
 import { serve } from "./serve.mjs";
 import { fallback, widgets } from "./widgets.mjs";
 
@@ -185,11 +187,14 @@ if (process.env.ONLY) pages.splice(0, pages.length, ...pages.filter((name) => ne
 
 const searches = pages.includes("search.html") ? [DESKTOP, PHONE].map((visit) => () => searched(visit)) : [];
 await inTurn([...[DESKTOP, PHONE].flatMap((visit) => pages.map((path) => () => visited(visit, path))), ...searches]);
-const weighed = await weights(pages.filter((name) => /^book\/ch\d/.test(name)));
+const chapters = pages.filter((name) => /^book\/ch\d/.test(name));
+const weighed = await weights(chapters);
 const written = names.filter((name) => /^_static\/widgets\/\w+\.js$/.test(name)).map((name) => `course-${name.match(/(\w+)\.js/)[1]}`);
 if (!process.env.ONLY) for (const name of written) if (!found.has(name)) faults.push(`${name}: stands on no page`);
 const [last] = [...found.values()].slice(-1);
 await inTurn([...[...found].map(([name, path]) => () => plain(PHONE, path, name)), ...(last ? [() => tabbed(DESKTOP, last)] : [])]);
+const paints = {};
+for (const name of chapters) paints[name] = await painted(browser, host.origin + name, 1500);
 await browser.close();
 host.close();
-console.log(JSON.stringify({ faults, pages: pages.length, widgets: [...found.keys()], weights: weighed }));
+console.log(JSON.stringify({ faults, pages: pages.length, widgets: [...found.keys()], weights: weighed, paints }));

@@ -41,7 +41,7 @@ const STYLE = `
   label span { flex: 1 0 100%; }
   input[type=range] { flex: 1; min-width: 6rem; accent-color: var(--pst-color-primary, #0072b2); }
   input[type=number] { width: 5.5rem; font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; }
-  button { font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; }
+  button { font: inherit; color: inherit; background: transparent; border: 1px solid var(--pst-color-border, #aaa); border-radius: 4px; padding: 0.2rem 0.8rem; align-self: end; justify-self: start; }
   .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 0.6rem; margin-top: 0.6rem; }
   figure { margin: 0; }
   figcaption { text-align: center; }
