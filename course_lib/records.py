@@ -27,6 +27,7 @@ from statistics import mean, stdev
 
 import torch
 
+from . import __version__
 from .train.history import History
 
 SCHEMA = 1
@@ -103,9 +104,9 @@ def describe(device: torch.device, processes: int = 1) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of every library that a figure could depend on."""
-    found = {"python": platform.python_version()}
-    for name in ("course_lib", "torch", "torchdiffeq", "numpy"):
+    """Of Python and of every library that a figure could depend on; the course itself need not be installed."""
+    found = {"python": platform.python_version(), "course_lib": __version__}
+    for name in ("torch", "torchdiffeq", "numpy"):
         found[name] = metadata.version(name)
     return found
 

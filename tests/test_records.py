@@ -3,11 +3,12 @@
 import json
 import math
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 import torch
 
-from course_lib import records
+from course_lib import __version__, records
 from course_lib.records import Record, RecordError, Run
 from course_lib.train import History
 
@@ -49,6 +50,17 @@ def test_a_record_is_read_back_as_it_was(record, tmp_path):
     with pytest.raises(KeyError, match="have test_error"):
         again.mean("accuracy")
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["r.json"]
+
+
+def test_versions_are_known_where_the_course_is_not_installed(monkeypatch):
+    def version(name: str) -> str:
+        if name == "course_lib":
+            raise metadata.PackageNotFoundError(name)
+        return known(name)
+
+    known = metadata.version
+    monkeypatch.setattr(records.metadata, "version", version)
+    assert records.versions()["course_lib"] == __version__
 
 
 def test_records_are_found_by_recipe_and_setting(record, tmp_path):
