@@ -115,6 +115,15 @@ ENDINGS = {
 }
 
 
+def test_what_an_answer_leaves_running_is_gone_before_the_next_cell(source, tmp_path):
+    folder, assignment = source
+    leaves = "import subprocess; [subprocess.Popen(['sleep', '99']) for _ in range(8)]; return f(x) / 2"
+    counts = "import os; return x.sin().sum() * (1 if b'sleep' not in b''.join(open(f'/proc/{p}/cmdline', 'rb').read()"
+    counts += " for p in os.listdir('/proc') if p.isdigit()) else 2)"
+    nb = tools.notebook(folder, RIGHT | {"half": leaves, "slope": counts})
+    assert set(tools.marked(nb, assignment, tmp_path).values()) == {""}
+
+
 def test_an_answer_that_forks_answers_once(source, tmp_path):
     folder, assignment = source
     forks = {"half": "import os; os.fork(); return f(x) / 2", "slope": "import os; os.fork(); return x.sin().sum()"}

@@ -169,9 +169,14 @@ class Examination:
                     return f"Not yet: the check stopped with {type(error).__name__}: {error}"[:1000]
             return ""
 
+        if self.walled is None:
+            self.start()
+        before = self.walled.crowd()
         failed, ended = self.guarded("your answer", action)
         if self.walled is not None:
             self.walled.printed()  # what an answer prints under the hidden tests could show them
+            if self.walled.crowd() > before:  # what it leaves running is not to be in the way of the next cell
+                self.stop()
         return held.getvalue()[:20_000], f"Not yet: {ended}" if ended else failed
 
 

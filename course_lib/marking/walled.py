@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,16 +17,11 @@ from pathlib import Path
 
 import psutil
 
+from .processes import below, end, proportional, running
 from .sandbox import HOME, SCRATCH, Limits, environment, walls, writable
 from .source import Assignment
 
 INSIDE = "course_lib.marking.answering"
-
-
-def running() -> int:
-    """How many threads this user has: the kernel's limit on processes counts them too."""
-    everyone = [p.info for p in psutil.process_iter(["uids", "num_threads"])]
-    return sum(p["num_threads"] or 0 for p in everyone if p["uids"] and p["uids"].real == os.getuid())
 
 
 def spawn(arguments: list[str], channel: int, output, *, walls: list[str], home: str) -> subprocess.Popen:
@@ -36,17 +32,6 @@ def spawn(arguments: list[str], channel: int, output, *, walls: list[str], home:
         stdout=output, stderr=subprocess.STDOUT, start_new_session=True, cwd="/" if walls else home,
         env=environment(home),  # bubblewrap's own too: its process is in there, and can be looked at
     )  # fmt: skip
-
-
-def end(pid: int) -> None:
-    """Kill a process, those below it and its group."""
-    with contextlib.suppress(psutil.Error):
-        top = psutil.Process(pid)
-        for process in (*top.children(recursive=True), top):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, 9)
 
 
 class Cold:
@@ -66,6 +51,8 @@ class Cold:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self) -> None:
+        if not self.unsafe:
+            self.process.kill()  # bubblewrap's own death takes all with it, at once, however many there are
         end(self.process.pid)
         self.process.wait()
 
@@ -90,6 +77,8 @@ class Warm:
         if self.orders.recv(100) != b"ready":
             self.close()
             raise OSError("no namespaces within the sandbox")
+        self.server = self.tree()[-1].pid  # below bubblewrap's process, and alone until the first order
+        self.holders: list[int] = []  # of the last copy's namespaces
 
     def order(self, files: list[int], **what: object) -> None:
         """Send an order and wait for its receipt; OSError if nobody is there."""
@@ -102,11 +91,16 @@ class Warm:
 
     def start(self, channel: int, output: int, limits: list[int], scratch: Path) -> None:
         self.order([channel, output], limits=limits)
+        self.holders = below(self.server)
 
     def tree(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self) -> None:
+        """End the copy: with the first process of its namespaces the kernel ends all others and waits for nobody."""
+        for first in (pid for holder in self.holders for pid in below(holder)):
+            with contextlib.suppress(OSError):
+                os.kill(first, signal.SIGKILL)
         with contextlib.suppress(OSError):
             self.order([])
 
@@ -160,13 +154,20 @@ class Walled:
 
     def watch(self) -> None:
         """End a tree of processes that has grown too large."""
-        while not self.over.wait(0.3):
+        while not self.over.wait(0.2):
             with contextlib.suppress(psutil.Error):
                 tree = self.kind.tree()
                 if len(tree) > self.limits.processes + self.kind.own:
                     self.kill(f"it started more than {self.limits.processes} processes")
                 elif len(tree) > self.kind.own + 1 and sum(map(proportional, tree)) > self.limits.memory:
                     self.kill("its processes took too much memory")
+
+    def crowd(self) -> int:
+        """How many processes there are."""
+        try:
+            return len(self.kind.tree())
+        except psutil.Error:
+            return 0
 
     def printed(self) -> str:
         """What was printed since the last time, its start alone if it is long."""
@@ -180,11 +181,3 @@ class Walled:
                 self.why = why
                 self.over.set()
                 self.kind.end()
-
-
-def proportional(process: psutil.Process) -> int:
-    """Bytes that a process takes; a page that several share counts in parts."""
-    try:
-        return process.memory_full_info().pss
-    except psutil.Error:
-        return 0
