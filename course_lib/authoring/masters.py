@@ -104,8 +104,8 @@ def validate(master: Master, path: Path) -> None:
     """Raise MasterError for an exercise that a student could not work or whose check is not proved."""
     for ex in master.exercises.values():
         where = f"{path.name}: {ex.id}"
-        if ex.check < ex.blank or ex.points < 1:
-            raise MasterError(f"{where}: needs a check cell after it, worth at least one point.")
+        if ex.check != ex.blank + 1 or ex.points < 1:
+            raise MasterError(f"{where}: needs a check in the cell below it, worth at least one point.")
         if len(ex.wrong) < 2:
             raise MasterError(f"{where}: has {len(ex.wrong)} seeded wrong answers; at least two are needed.")
         if len(ex.right) < 2:
