@@ -65,7 +65,7 @@ def walls(hidden: list[Path], home: str = HOME, *, nested: bool = False) -> list
     command += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "notebook"]
     command += ["--size", str(SCRATCH), "--tmpfs", "/tmp", "--size", str(SCRATCH), "--tmpfs", home]
     for path in visible():
-        if path.is_symlink():  # /lib and /bin, where these are links into /usr
+        if path.is_symlink() and path.parent == Path("/"):  # /lib and /bin, where these are links into /usr
             command += ["--symlink", os.readlink(path), str(path)]
         else:
             command += ["--ro-bind", str(path), str(path)]
