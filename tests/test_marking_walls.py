@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +20,6 @@ pytestmark = pytest.mark.skipif(not tools.WALLS, reason="bubblewrap does not run
 
 ATTEMPT = """
 import os, socket, sys
-import time
 from pathlib import Path
 def attempt(f):
     try:
@@ -152,6 +153,17 @@ def test_where_the_warm_python_has_ended_a_cold_one_does(assignment, tmp_path):
     warm.process.wait()
     assert found(warm, assignment, tmp_path, "x = 1", "x") == [1]
     warm.orders.close()
+
+
+def test_an_environment_behind_a_link_is_found(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "module.py").write_text("x = 41\n")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "there")
+    places = [*sandbox.visible(), link, link / "module.py"]
+    monkeypatch.setattr(sandbox, "visible", lambda: places)
+    read = [*sandbox.walls([]), sys.executable, "-c", f"print(open({str(link / 'module.py')!r}).read())"]
+    assert subprocess.run(read, capture_output=True, text=True).stdout.strip() == "x = 41"
 
 
 def test_the_walls_are_read_only_without_network_and_hide_what_lies_within_reach(tmp_path):
