@@ -1,7 +1,11 @@
 """Recipes: exact networks, published settings, the small configurations, the command line."""
 
 import argparse
+import json
+import signal
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +14,12 @@ from course_lib import records
 from course_lib.neural_ode import NeuralODE
 from course_lib.recipes import MODULES, Setup, anode_toy, cli, execute, missing, mnist_models, mnist_odenet, recipe
 from course_lib.recipes import cifar10_hamiltonian as cifar
-from course_lib.recipes.base import parameters
+from course_lib.recipes.base import _plain, extended, parameters
+from course_lib.recipes.throughput import flops_per_sample, matrix_teraflops
+from course_lib.train import History
+from course_lib.train import checkpoint as ckpt
+from course_lib.train.objective import Objective
+from course_lib.train.session import Session
 
 COUNTS = {
     "odenet": 208_266,
@@ -103,7 +112,53 @@ def test_small_cifar_recipe_learns_and_records(method, tmp_path):
     assert path.name == f"cifar10-hamiltonian-{method}-small.json"
     again = records.read(path)
     assert again.config["method"] == method and again.runs[0].history.epochs == 4 and "digits" in again.data["name"]
-    assert again.runs[0].final["teraflops"] > 0
+    assert min(again.runs[0].final[name] for name in ("teraflops", "matrix_teraflops")) > 0
+
+
+def test_operations_are_counted_forward_and_backward_and_leave_the_net_alone():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4)).eval()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    # 2 operations a multiply-add; backward the weights' gradient alone, since nothing needs the image's.
+    assert flops_per_sample(net, torch.rand(2, 3, 8, 8)) == 2 * 2 * 4 * 3 * 9 * 64
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items()) and net[0].weight.grad is None
+    assert not net.training
+    whole = flops_per_sample(cifar.network(cifar.Config(), 0), torch.rand(1, 3, 32, 32))
+    assert 5.5e9 < whole < 6.5e9
+    assert matrix_teraflops(Setup(device="cpu")) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["euler", "symplectic_euler", "verlet", "leapfrog", "midpoint"])
+def test_the_network_compiles_into_one_graph_with_the_same_gradient(method):
+    config = recipe("cifar10-hamiltonian").configure(small=True, method=method, widths=(16, 32), pooled=(True, True))
+    objective = Objective(cifar.network(config, 0), torch.nn.CrossEntropyLoss(label_smoothing=0.1))
+    x, y = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])
+    grads = []
+    for forward in (objective, torch.compile(objective, fullgraph=True, backend="aot_eager")):
+        objective.zero_grad()
+        forward(x, y).backward()
+        grads.append(torch.cat([p.grad.flatten() for p in objective.parameters()]))
+    assert (grads[1] - grads[0]).norm() < 1e-5 * grads[0].norm()
+
+
+def test_small_runs_in_the_book_have_the_small_configuration_of_today():
+    book = Path(__file__).resolve().parents[1] / "book/recorded"
+    kinds = {"cifar10-hamiltonian": "method", "implicit-1d": "theta", "implicit-spirals": "theta"}
+    small = [r for r in records.read_all(book) if r.small]
+    assert {r.recipe for r in small} == kinds.keys() and len(small) == 6
+    for record in small:
+        kind = kinds[record.recipe]
+        config = recipe(record.recipe).configure(small=True, **{kind: record.config[kind]})
+        assert record.config == _plain(asdict(config)) and record.complete and len(record.seeds) == 5
+
+
+def test_every_recipe_has_a_notebook_of_its_small_configuration():
+    cells = [
+        "".join(cell["source"])
+        for path in (Path(__file__).parent / "notebooks").glob("*.ipynb")
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+    ]
+    for name in MODULES:
+        assert any(f'recipe("{name}")' in cell and "small=True" in "".join(cells) for cell in cells), name
 
 
 def test_a_record_is_extended_by_the_missing_seeds_alone(tmp_path):
@@ -115,6 +170,120 @@ def test_a_record_is_extended_by_the_missing_seeds_alone(tmp_path):
     assert both.runs[1].final["test_error"] != both.runs[0].final["test_error"]
     with pytest.raises(ValueError, match="holds another configuration"):
         execute(chosen, chosen.configure(small=True, model="mlp", lr=0.01), Setup(out=str(tmp_path), small=True))
+
+
+def stop_after(batches: int, monkeypatch) -> None:
+    """From now on a run's time is over after so many batches."""
+    asked = iter([False] * (batches - 1))
+    monkeypatch.setattr(ckpt.Asked, "is_set", lambda self: next(asked, True))
+
+
+def test_an_interrupted_run_is_recorded_as_far_as_it_got_and_goes_on(tmp_path, monkeypatch, capsys):
+    chosen = recipe("mnist-odenet")
+    config = chosen.configure(small=True, model="mlp", epochs=3)
+    whole = execute(chosen, config, Setup(seeds=(0, 1), small=True, progress=False))
+    setup = Setup(seeds=(0, 1), out=str(tmp_path), small=True, progress=False)
+    path, per_epoch = tmp_path / "mnist-odenet-mlp-small.json", 768 // 16
+    with monkeypatch.context() as patch:
+        stop_after(per_epoch // 2, patch)
+        execute(chosen, config, setup)  # not one epoch: nothing to record
+    assert not path.exists() and "interrupted at seed 0, epoch 0; the same command" in capsys.readouterr().err
+    for batches, epochs in ((2 * per_epoch, [2]), (2 * per_epoch + 9, [3, 1])):
+        with monkeypatch.context() as patch:
+            stop_after(batches, patch)
+            execute(chosen, config, setup)
+        record = records.read(path)
+        assert [run.history.epochs for run in record.runs] == epochs and not record.complete
+        assert record.runs[-1].history.stopped == "interrupted" and record.runs[-1].final["epochs"] == epochs[-1]
+    done = execute(chosen, config, setup)
+    assert records.read(path).complete and done.complete and done.values("test_error") == whole.values("test_error")
+    assert execute(chosen, config, setup).complete  # and again, with nothing to do
+
+
+def test_a_run_with_other_settings_does_not_go_on_from_a_checkpoint(tmp_path, monkeypatch):
+    chosen, setup = recipe("mnist-odenet"), Setup(out=str(tmp_path), small=True, progress=False)
+    with monkeypatch.context() as patch:
+        stop_after(20, patch)
+        execute(chosen, chosen.configure(small=True, model="mlp"), setup)
+    other = chosen.configure(small=True, model="mlp", momentum=0.5)
+    assert execute(chosen, other, setup).values("test_error") == execute(
+        chosen, other, Setup(small=True, progress=False)
+    ).values("test_error")
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_time_that_is_over_stops_a_run_and_the_record_says_how_far(tmp_path):
+    out = str(tmp_path)
+    assert command("run", "mnist-odenet", "--small", "--model", "mlp", "--quiet", "--out", out, "--minutes", "0") == 0
+    assert not list(tmp_path.glob("*.json")) and list((tmp_path / "checkpoints").iterdir())
+    assert command("run", "mnist-odenet", "--small", "--model", "mlp", "--quiet", "--out", out, "--minutes", "9") == 0
+    assert records.read(tmp_path / "mnist-odenet-mlp-small.json").complete
+
+
+def test_sigterm_ends_a_run_with_a_record(tmp_path, monkeypatch):
+    def killing(self, *arguments):
+        ended(self, *arguments)
+        if self.epoch == 2:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+
+    ended, before = Session.record, signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Session, "record", killing)
+    changes = ["--small", "--model", "mlp", "--epochs", "9", "--quiet", "--out", str(tmp_path)]
+    assert command("run", "mnist-odenet", *changes) == 0
+    record = records.read(tmp_path / "mnist-odenet-mlp-small.json")
+    assert record.runs[0].history.epochs == 2 and not record.complete
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_record_that_goes_on_elsewhere_names_both_places():
+    here = records.new("r", {}, data={"name": "d", "sha256": "0" * 64}, device=torch.device("cpu"))
+    there = replace(here, device={"type": "cuda", "name": "GPU"}, versions={**here.versions, "torch": "9.9"})
+    runs = [records.Run(s, History(stopped=stopped), {}) for s, stopped in ((0, "epochs"), (1, "interrupted"))]
+    both = extended(replace(here, runs=runs), there)
+    assert both.seeds == [0] and both.device["name"] == f"{here.device['name']}, then GPU"
+    assert both.versions["torch"] == f"{here.versions['torch']}, then 9.9"
+    assert both.versions["python"] == here.versions["python"] and extended(both, there).device == both.device
+    assert extended(replace(here, runs=runs[1:]), there).device == there.device
+
+
+def test_record_runs_what_is_missing_within_its_time(tmp_path, monkeypatch):
+    ran, clock = [], iter([0.0, 0.0, 100.0, 500.0])  # seconds: at the start, then before each run
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(cli, "attended", lambda c: ran.append(c[2:]) or (int(len(ran) == 1), len(ran) == 4))
+    chosen = recipe("cifar10-hamiltonian")
+    done = records.new(
+        chosen.name, asdict(chosen.configure(method="euler", preset="fast")),
+        data={"name": "d", "sha256": "0" * 64}, device=torch.device("cpu"),
+    )  # fmt: skip
+    path = records.write(replace(done, runs=[records.Run(0, History(), {"a": 1})], complete=True), tmp_path / "a.json")
+    options = ["--out", str(tmp_path), "--no-verify", "--minutes", "8"]
+    assert command("record", chosen.name, *options) == 1  # the first run fails, and the second is made all the same
+    run = ["course_lib", "run", chosen.name, "--method", "verlet", "--preset"]
+    assert ran == [[*run, "fast", *options, "--minutes", "8.000"], [*run, "best", *options, "--minutes", "6.333"]]
+    path.unlink()
+    clock = iter([0.0, 0.0, 481.0])
+    assert command("record", chosen.name, *options) == 0 and len(ran) == 3 and "euler" in ran[2]
+    clock = iter([0.0, 0.0])
+    assert command("record", chosen.name, *options) == 0 and len(ran) == 4  # a signal: no run after that one
+    assert command("record", "cifar11") == 1 and command("record", chosen.name) == 2 and len(ran) == 4
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_lets_the_run_that_is_being_made_end_in_its_own_way(name):
+    child = f"""
+import os, signal, sys, time
+def end(*arguments):
+    time.sleep(0.6)
+    sys.exit(7)
+signal.signal(signal.{name}, end)
+os.kill(os.getppid(), signal.{name})
+if "{name}" == "SIGINT":
+    os.kill(os.getpid(), signal.SIGINT)  # as a terminal does
+time.sleep(60)
+"""
+    assert cli.attended([sys.executable, "-c", child]) == (7, True)
+    assert cli.attended([sys.executable, "-c", "raise SystemExit(3)"]) == (3, False)
 
 
 def command(*arguments: str) -> int:
@@ -207,7 +376,7 @@ def test_implicit_recipes_have_the_published_nets_and_their_small_ones_learn(nam
         record = execute(chosen, config, Setup(seeds=(0, 1), small=True, out=str(tmp_path)))
         assert record.complete and record.seeds == [0, 1] and record.values("diverged") == [0, 0]
         for run in record.runs:
-            assert run.final["train_loss"] < 0.9 * run.history.loss[0]
+            assert run.final["train_loss"] < 0.8 * run.history.loss[0]
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
