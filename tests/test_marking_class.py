@@ -186,3 +186,13 @@ def test_records_hold_what_a_check_said(school):
     assert all({"student", "marks", "points", "exercises", "seconds"} <= set(r) for r in records)
     held = [ex["held"] for r in records for ex in r["exercises"] if ex["id"] == "twice" and ex["marks"]]
     assert held and all("holds: the secret number" in text for text in held)
+
+
+def test_a_run_keeps_a_line_of_each_notebook_in_memory(school, tmp_path):
+    from course_lib.marking.run import outcome
+
+    path = next((school[0] / "handed in-marks" / "records").glob("*.json"))
+    record = json.loads(path.read_text("utf-8")) | {"exercises": [{"answer": "x" * 10**6}]}
+    (tmp_path / "long.json").write_text(json.dumps(record))
+    kept = outcome(tmp_path / "long.json")
+    assert len(repr(kept)) < 1000 and kept.read() == record
