@@ -1,4 +1,4 @@
-"""The command line: ``python -m course_lib doctor | list | run NAME | data NAME``."""
+"""The command line: ``python -m course_lib doctor | list | run NAME | record NAME | data NAME``."""
 
 from __future__ import annotations
 
