@@ -125,9 +125,7 @@ def compare(width: int, size: float, solver: str) -> dict:
     times = timed(right, F, x, floor=solves_alone(F, x))
     best = {who: fastest(times, who) for who in ("ours", "torchdeq")}
     ratio = over(times, best["torchdeq"], best["ours"]) if all(best.values()) else None
-    above = over(times, best["ours"], "floor") if best["ours"] else None
-    return {"width": width, "h_lip": size, "solver": solver, "best": best, "ms": spreads(times), "ratio": ratio,
-            "over_floor": above}
+    return {"width": width, "h_lip": size, "solver": solver, "best": best, "ms": spreads(times), "ratio": ratio}
 
 
 def automatic(width: int, size: float) -> dict:
