@@ -74,6 +74,10 @@ def test_every_page_is_sound_in_a_browser_and_no_chapter_is_heavy(browser):
     assert not {page: w for page, w in book["weights"].items() if w["first"] > FIRST or w["next"] > NEXT}
     assert len(book["paints"]) >= 6
     assert not {page: p for page, p in book["paints"].items() if not 0 < p["paint"] < PAINT or p["shift"] > SHIFT}
+    # Sections that are laid out late: the page's height is known before, and a link leads where it should.
+    places = book["places"]
+    assert not {page: p for page, p in places.items() if not 0.85 < p["before"] / p["after"] < 1.15}
+    assert not {page: p for page, p in places.items() if not -20 < p["away"] < 200}
 
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'

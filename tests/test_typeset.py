@@ -36,6 +36,16 @@ def test_a_number_is_a_multiple_of_a_power_of_ten(written, read):
     assert soup.get_text() == read and soup.select_one(".together sup").get_text() == re.search("10(.*?)[.]?$", read)[1]
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("from -0.20 to -2e-16 (-3)", "from −0.20 to −2 · 10−16 (−3)"), ("pages 2-50, k-2, - 3", "pages 2-50, k-2, - 3"),
+     ('by <span class="pasted-text">-0.2</span>', "by −0.2"),
+     ('by <span class="pasted-text">-2e-16</span>', "by −2 · 10−16")],
+)  # fmt: skip
+def test_a_negative_number_has_a_minus_sign_and_a_hyphen_stays(written, read):
+    assert BeautifulSoup(typeset(f"<p>{written}</p>"), "html.parser").get_text() == read
+
+
 LEFT = ["<pre>8e-05</pre>", '<img alt="8e-05"/>', "<code>1e-04</code>", "<script>8e-05</script>", "3a8e-05b", "1e-6"]
 
 

@@ -11,7 +11,8 @@ fetched beforehand do not stand in the way of its style. What a page sets in a s
 
 *Code.* Pygments wraps each name, bracket and space in an element of its own, though they have the colour of their
 surroundings: two thirds of the elements of a chapter. And a browser lays out long blocks of code only once the reader
-comes near (``content-visibility``, in course.css); their rows and columns, given here, keep the page from shifting.
+comes near (``content-visibility``, in course.css); their rows and columns, given here, keep the page from shifting. The
+same for sections, see `late`.
 
 *Keyboard.* The theme makes code and outputs that scroll reachable by keyboard, and lays the page out for each of them
 that does not say so already.
@@ -29,6 +30,8 @@ from html import unescape
 
 from sphinx.application import Sphinx
 from sphinx.jinja2glue import BuiltinTemplateLoader
+
+from .late import later
 
 ICONS = re.compile(r'\s*<script defer src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
 SEARCH = re.compile(r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
@@ -73,7 +76,7 @@ def lighter(page: str, search: bool = False) -> str:
     page = THEME.sub(rf"\1\n\2{DARK}", page)
     page = SCRIPT.sub(r"<script defer \1", SETTING.sub('<script type="module">', PRELOAD.sub("", page)))
     page = OUTPUT.sub(r'\1 tabindex="-1"', CODE.sub(code, ICONS.sub("", page)))
-    return PICTURE.sub(sized, page)
+    return later(PICTURE.sub(sized, page))
 
 
 def without_aliases(app: Sphinx, what: str, name: str, member, skip: bool, options) -> bool | None:

@@ -16,6 +16,8 @@ TOUCHING = re.compile(rf"([^\s<>]*)((?:{FORMULA})+)([^\s<>]*)", re.DOTALL)
 # Elements that are left as they are, and every other tag.
 LEAVE = re.compile(r"(<(pre|code|script|style|svg|math)\b.*?</\2>|<[^>]*>)", re.DOTALL)
 POWER = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)e([+-]\d\d)(?!\w|\.\d)")
+MINUS = re.compile(r"(?<=[\s(\[])-(?=\d)")
+GLUED = re.compile(r'(<span class="pasted-text">)-(?=(?:<span class="together">)?\d)')
 
 
 def touching(match: re.Match) -> str:
@@ -34,9 +36,9 @@ def typeset(body: str) -> str:
     """The HTML of a page's text, with formulas kept together with what touches them, and powers of ten."""
     parts = LEAVE.split(body)
     # Text, then what is left alone and the name of its element, in turn.
-    parts[::3] = [POWER.sub(power, text) for text in parts[::3]]
+    parts[::3] = [POWER.sub(power, MINUS.sub("\N{MINUS SIGN}", text)) for text in parts[::3]]
     del parts[2::3]
-    return TOUCHING.sub(touching, "".join(part for part in parts if part))
+    return TOUCHING.sub(touching, GLUED.sub("\\1\N{MINUS SIGN}", "".join(part for part in parts if part)))
 
 
 def mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:

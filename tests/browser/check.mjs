@@ -1,5 +1,6 @@
 // Opens every page of a built book in Chromium and prints, as JSON, what is wrong with it and what each page weighs:
-// {"faults": [...], "pages": n, "widgets": [...], "weights": {page: {first, next}}, "paints": {page: {paint, shift}}}.
+// {"faults": [...], "pages": n, "widgets": [...], "weights": {page: {first, next}}, "paints": {page: {paint, shift}},
+// "places": {"page width": {before, after, away}}}.
 //
 //   node check.mjs FOLDER CHROMIUM
 //
@@ -15,7 +16,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 import { look, samples, thin, unfold } from "./inside.mjs";
-import { painted } from "./paint.mjs";
+import { painted, placed } from "./paint.mjs";
 import { serve } from "./serve.mjs";
 import { fallback, widgets } from "./widgets.mjs";
 
@@ -195,6 +196,8 @@ const [last] = [...found.values()].slice(-1);
 await inTurn([...[...found].map(([name, path]) => () => plain(PHONE, path, name)), ...(last ? [() => tabbed(DESKTOP, last)] : [])]);
 const paints = {};
 for (const name of chapters) paints[name] = await painted(browser, host.origin + name, 1500);
+const places = {};
+for (const name of chapters) for (const width of [1280, 390]) places[`${name} ${width}`] = await placed(browser, host.origin + name, width);
 await browser.close();
 host.close();
-console.log(JSON.stringify({ faults, pages: pages.length, widgets: [...found.keys()], weights: weighed, paints }));
+console.log(JSON.stringify({ faults, pages: pages.length, widgets: [...found.keys()], weights: weighed, paints, places }));

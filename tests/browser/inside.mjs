@@ -40,6 +40,7 @@ export function look() {
 
 /** Everything is shown and loaded: folded parts, and pictures that wait for the reader. */
 export async function unfold() {
+  for (const e of document.querySelectorAll("section[style*='--tall']")) e.style.contentVisibility = "visible";
   for (const e of document.querySelectorAll("details")) e.open = true;
   const late = [...document.querySelectorAll("img[loading=lazy]")].filter((e) => e.checkVisibility());
   for (const e of late) e.loading = "eager";

@@ -1,5 +1,7 @@
 // When a page on localhost shows its largest piece, on a processor slowed down four times, and how much it shifts: while
 // it loads, and while its reader goes through it to the end. Shifts are summed as the web's CLS is, in windows of time.
+// Sections that are laid out late have a height before: how far it is from what they take, and whether a link to one of
+// them leads there.
 
 function watch() {
   const seen = (globalThis.painted = { paint: 0, shift: 0 });
@@ -25,6 +27,31 @@ async function through() {
     await frame();
   }
   await frame();
+}
+
+const tall = () => document.querySelector("main").scrollHeight;
+
+/** Where the place that the address names stands, in pixels from the top of the window. */
+const stands = () => document.getElementById(decodeURIComponent(location.hash.slice(1))).getBoundingClientRect().top;
+
+/** {before, after} going through: the page's height; and {away}: how far from the top a link leads. */
+export async function placed(browser, url, width) {
+  const context = await browser.newContext({ viewport: { width, height: 800 }, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  await page.goto(url, { waitUntil: "load" });
+  const before = await page.evaluate(tall);
+  await page.evaluate(through);
+  const after = await page.evaluate(tall);
+  const id = await page.evaluate(() => {
+    const sections = document.querySelectorAll(".bd-article > section > section");
+    return sections[Math.floor(0.6 * sections.length)]?.id;
+  });
+  await page.goto("about:blank");
+  await page.goto(`${url}#${id}`, { waitUntil: "load" });
+  await page.waitForTimeout(300);
+  const away = id ? await page.evaluate(stands) : 0;
+  await context.close();
+  return { before, after, away: Math.round(away) };
 }
 
 async function visit(browser, url) {
