@@ -67,9 +67,10 @@ def test_a_large_bracket_is_as_large_with_an_exponent(latex):
     assert not re.search(r"<msu\w+><mo [^>]*minsize", mathml(latex, True))
 
 
-def test_no_prime_of_the_pages_is_a_superscript():
+def test_no_prime_of_the_pages_is_the_superscript_of_a_letter():
+    """It may be that of a bracket around a column, which is taller."""
     for path in PAGES:
-        assert not re.search(r"<mo>[′″‴]</mo></msu(p|bsup)>", path.read_text("utf-8")), path
+        assert not re.search(r"</m[ino]><mo>[′″‴]</mo></msu(p|bsup)>", path.read_text("utf-8")), path
 
 
 def test_a_formula_in_a_line_and_one_on_its_own_differ():
