@@ -16,13 +16,23 @@ def running() -> int:
 
 
 def below(pid: int) -> list[int]:
-    """The children of a process, from its own file: a search through all processes is slow when they are many."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        with contextlib.suppress(psutil.Error):
+    """The children of a process, from its own files: a search through all processes is slow when they are many."""
+    files = list(Path(f"/proc/{pid}/task").glob("*/children"))
+    with contextlib.suppress(OSError, psutil.Error):  # it has ended
+        if not files:  # a system that does not have them
             return [child.pid for child in psutil.Process(pid).children()]
-        return []
+        return [int(child) for file in files for child in file.read_text().split()]
+    return []
+
+
+def crowd(pid: int, most: int) -> int:
+    """How many processes lie below one; the count ends beyond ``most``."""
+    left, count = [pid], 0
+    while left and count <= most:
+        found = below(left.pop())
+        left += found
+        count += len(found)
+    return count
 
 
 def end(pid: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from .processes import below, end, proportional, running
+from .processes import below, crowd, end, proportional, running
 from .sandbox import HOME, SCRATCH, Limits, environment, walls, writable
 from .source import Assignment
 
@@ -139,7 +139,7 @@ class Walled:
             raise
         finally:
             os.close(theirs)
-        for task in (self.listen, self.watch):
+        for task in (self.listen, self.count, self.weigh):
             threading.Thread(target=task, daemon=True).start()
 
     def listen(self) -> None:
@@ -152,22 +152,23 @@ class Walled:
                     self.kill(f"it printed more than {self.limits.output // 2**20} MiB")
                     return
 
-    def watch(self) -> None:
-        """End a tree of processes that has grown too large."""
-        while not self.over.wait(0.2):
+    def crowd(self) -> int:
+        """How many processes there are beside those that are none of the notebook's."""
+        return crowd(self.kind.process.pid, self.limits.processes + self.kind.own) - self.kind.own
+
+    def count(self) -> None:
+        """End processes that have become too many; at once, since a fork bomb has hundreds in a second."""
+        while not self.over.wait(0.1):
+            if self.crowd() > self.limits.processes:
+                self.kill(f"it started more than {self.limits.processes} processes")
+
+    def weigh(self) -> None:
+        """End processes that take too much memory together; of a single one the kernel sees to that."""
+        while not self.over.wait(0.3):
             with contextlib.suppress(psutil.Error):
                 tree = self.kind.tree()
-                if len(tree) > self.limits.processes + self.kind.own:
-                    self.kill(f"it started more than {self.limits.processes} processes")
-                elif len(tree) > self.kind.own + 1 and sum(map(proportional, tree)) > self.limits.memory:
+                if len(tree) > self.kind.own + 1 and sum(map(proportional, tree)) > self.limits.memory:
                     self.kill("its processes took too much memory")
-
-    def crowd(self) -> int:
-        """How many processes there are."""
-        try:
-            return len(self.kind.tree())
-        except psutil.Error:
-            return 0
 
     def printed(self) -> str:
         """What was printed since the last time, its start alone if it is long."""
