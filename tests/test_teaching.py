@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,3 +55,17 @@ def test_the_page_names_every_key_that_a_master_may_carry():
     keys = re.findall(r"^``(\w+): ", masters.__doc__, flags=re.MULTILINE)
     assert keys == ["exercise", "check", "wrong", "right", "tags"]
     assert re.findall(r"^\| `(\w+): ", page, flags=re.MULTILINE) == keys
+
+
+def test_the_image_of_a_class_holds_what_marking_and_exercises_need():
+    """repo2docker runs pip in the root folder, where the constraints are above the file; then `postBuild` decides."""
+    folder = ROOT / "binder"
+    lines = [line for line in (folder / "requirements.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert lines == ["-c ../constraints.txt", "torch", "-e .[teach]"] and (folder / "../constraints.txt").is_file()
+    assert (folder / "apt.txt").read_text("utf-8").split() == ["bubblewrap"]
+    version = re.fullmatch(r"python-3\.(\d+)", (folder / "runtime.txt").read_text("utf-8").strip())
+    assert 11 <= int(version[1]) <= 13
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path}
+    run = subprocess.run([folder / "postBuild"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
