@@ -5,6 +5,21 @@
 // Without quotations it works.
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
+// pydata-sphinx-theme makes code and outputs that scroll reachable by keyboard, for which it measures all of them at once:
+// a browser must then lay out the whole page before it shows the first lines. Here each is measured when it comes near.
+// Not reported.
+const every = document.querySelectorAll.bind(document);
+document.querySelectorAll = (asked) => every(asked.startsWith("pre, .nboutput") ? ":not(*)" : asked);
+const measure = (e) => { e.tabIndex = e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight ? 0 : -1; };
+const near = new IntersectionObserver(
+  (entries) => { for (const { isIntersecting, target } of entries) if (isIntersecting) measure(target); },
+  { rootMargin: "100%" },
+);
+function watch() {
+  near.disconnect();
+  for (const e of every("pre, .cell_output > .output, .pst-scrollable-table-container")) near.observe(e);
+}
+
 // The theme draws its icons late, each with a title; inside a button that has a name they say nothing more.
 function hush(button) {
   for (const icon of button.querySelectorAll("svg:not([aria-hidden=true])")) {
@@ -17,6 +32,8 @@ function hush(button) {
 }
 
 function mend() {
+  watch();
+  addEventListener("resize", watch);
   for (const button of document.querySelectorAll(".theme-switch-button")) {
     hush(button);
     new MutationObserver(() => hush(button)).observe(button, { childList: true, subtree: true });

@@ -14,8 +14,8 @@ surroundings: two thirds of the elements of a chapter. And a browser lays out lo
 comes near (``content-visibility``, in course.css); their rows and columns, given here, keep the page from shifting. The
 same for sections, see `late`.
 
-*Keyboard.* The theme makes code and outputs that scroll reachable by keyboard, and lays the page out for each of them
-that does not say so already.
+*Keyboard.* Code and outputs that scroll are reachable by keyboard: course.js measures each when it comes near, and what
+is given here holds until then.
 
 *Library.* The fields of a named tuple are in its signature; autodoc would list each again as an alias.
 

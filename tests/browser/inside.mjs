@@ -46,6 +46,12 @@ export async function unfold() {
   for (const e of late) e.loading = "eager";
   await Promise.all(late.map((e) => e.decode().catch(() => {})));
   await document.fonts.ready;
+  // What scrolls becomes reachable as one comes near it.
+  for (let y = 0; y < document.documentElement.scrollHeight; y += 2 * innerHeight) {
+    scrollTo(0, y);
+    await new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
+  }
+  scrollTo(0, 0);
 }
 
 /** Half of a page is words of code and letters of formulas, in elements that no rule tells apart: each kind once is enough. */
