@@ -64,7 +64,7 @@ mark: $(TEACH) ## mark what students handed in, into SUBMISSIONS-marks (SUBMISSI
 	@test -n "$(SUBMISSIONS)" || { echo "say what to mark: make mark SUBMISSIONS=folder" >&2; exit 1; }
 	@$(BIN)/python -m course_lib.marking "$(SUBMISSIONS)" $(MARK)
 
-slides: $(TEACH) ## slides of the chapters from their own cells, into _build/slides (NAMES="ch1_euler ...")
+slides: book $(TEACH) ## slides of the chapters from the pages of the built book, into _build/slides (NAMES="ch1_euler ...")
 	@$(BIN)/python -m course_lib.authoring.slides $(NAMES)
 
 bench: $(PEERS) ## time the library beside its peers, into benchmarks/results (BENCH="step fits", or BENCH=--list)
