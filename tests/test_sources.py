@@ -51,3 +51,13 @@ def test_a_chapter_has_its_parts(path):
 @pytest.mark.parametrize("path", PAGES + MASTERS, ids=lambda path: path.stem)
 def test_no_page_is_half_written(path):
     assert not re.search(r"\b(TODO|FIXME|XXX|TBD|lorem ipsum)\b", path.read_text("utf-8"))
+
+
+def test_no_page_computes_with_what_builds_or_marks():
+    """What the name of the cache leaves out is imported by no page and by no other part of the library."""
+    library = [p for p in (ROOT / "course_lib").rglob("*.py") if not {"authoring", "marking"} & set(p.parts)]
+    assert library and any(code(page) for page in PAGES)
+    sources = {page: "\n".join(code(page)) for page in PAGES} | {path: path.read_text("utf-8") for path in library}
+    for path, source in sources.items():
+        found = re.findall(r"^\s*(?:from|import)\s+.*\b(?:authoring|marking)\b", source, re.MULTILINE)
+        assert not found, f"{path.relative_to(ROOT)}: {found[0].strip()}"

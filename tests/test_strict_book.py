@@ -155,11 +155,3 @@ def test_the_cache_is_named_after_what_the_pages_compute_with(tmp_path):
     assert len({first, second, third}) == 3
     other.write_text("torch==3\n# Tools that no page computes with: ...\nruff==2\n")
     assert name() == third
-
-
-def test_no_page_computes_with_what_builds_or_marks():
-    """What the name of the cache leaves out is imported by no page and by no other part of the library."""
-    library = [p for p in (ROOT / "course_lib").rglob("*.py") if not {"authoring", "marking"} & set(p.parts)]
-    for path in [*ROOT.glob("book/*.md"), *library]:
-        found = re.findall(r"^\s*(?:from|import)\s+.*\b(?:authoring|marking)\b", path.read_text("utf-8"), re.MULTILINE)
-        assert not found, f"{path.relative_to(ROOT)}: {found[0].strip()}"

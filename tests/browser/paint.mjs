@@ -29,7 +29,7 @@ async function through() {
   await frame();
 }
 
-const tall = () => document.querySelector("main").scrollHeight;
+const tall = () => (document.querySelector("main") ?? document.body).scrollHeight;
 
 /** Where the place that the address names stands, in pixels from the top of the window. */
 const stands = () => document.getElementById(decodeURIComponent(location.hash.slice(1))).getBoundingClientRect().top;
