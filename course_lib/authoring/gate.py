@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 
 PYTHON = [sys.executable, "-m"]
-# One notebook runs in one worker: its cells share a kernel.
-NBVAL = [*PYTHON, "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "-n", "2"]
+# One notebook after another: two processes that start kernels at once may pick the same free port, and one dies of it.
+NBVAL = [*PYTHON, "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env"]
 STEPS: dict[str, tuple[str, list[str]]] = {
     "lint": ("style of the code", [*PYTHON, "ruff", "check", "."]),
     "spelling": ("spelling, and one convention of it", [*PYTHON, "course_lib.authoring.spelling"]),
     "drift": ("notebooks are what their masters give", [*PYTHON, "course_lib.authoring.exercises", "--check"]),
     "book": ("every page executes and builds without a warning", [*PYTHON, "course_lib.authoring.build"]),
     "library": ("library, notebooks in three states, built pages", [*PYTHON, "pytest", "-q", "-n", "2", "tests"]),
-    "notebooks": ("solution and trainer notebooks run and say what they said", [*NBVAL, "--dist", "loadfile"]),
+    "notebooks": ("solution and trainer notebooks run and say what they said", NBVAL),
 }
 
 
