@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from importlib import resources
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from course_lib.authoring.alt_text import webp
-from course_lib.authoring.lighter import LONG, PLAIN, lighter
+from course_lib.authoring.lighter import DARK, LONG, PLAIN, lighter
 
 HTML = Path(__file__).resolve().parents[1] / "_build/html"
 UNBUILT = "the book is not built (`make book`); `make test` builds it first"
@@ -54,6 +55,13 @@ def test_only_the_page_of_results_loads_the_index_of_the_book():
     page = '<script src="../_static/searchtools.js"></script><script src="../searchindex.js"></script>'
     assert "script" not in lighter(page)
     assert re.findall(r'src="([^"]*)"', lighter(page, search=True)) == re.findall(r'src="([^"]*)"', page)
+
+
+def test_a_page_is_dark_before_it_is_drawn():
+    """After the line of the theme's own template, which knows only what a reader has chosen."""
+    layout = resources.files("pydata_sphinx_theme").joinpath("theme/pydata_sphinx_theme/layout.html").read_text("utf-8")
+    [line] = re.findall(r"^.*documentElement\.dataset\.theme = localStorage.*\n", layout, flags=re.MULTILINE)
+    assert lighter(line).splitlines() == [line.rstrip("\n"), line[: len(line) - len(line.lstrip())] + DARK]
 
 
 def test_every_script_waits_and_what_is_set_in_one_is_set_after_it():

@@ -15,6 +15,7 @@ HTML = ROOT / "_build/html"
 CSS = """@charset "utf-8";
 .used, .unused > p { fill: red; }
 .used:not(.never, .used) [data-x=".no-name"] { fill: blue }
+.used .unused { fill: red }
 .unused { fill: green; background: url(data:image/svg+xml,{}) }
 @media (max-width: 9em) { .unused { fill: red } #place::after { content: "} .unused {"; } }
 @media print { .unused { fill: red } }
