@@ -15,6 +15,7 @@ from course_lib.neural_ode import NeuralODE
 from course_lib.recipes import MODULES, Setup, anode_toy, cli, execute, missing, mnist_models, mnist_odenet, recipe
 from course_lib.recipes import cifar10_hamiltonian as cifar
 from course_lib.recipes.base import _plain, extended, parameters
+from course_lib.recipes.conv_blocks import ConvField
 from course_lib.recipes.throughput import flops_per_sample, matrix_teraflops
 from course_lib.train import History
 from course_lib.train import checkpoint as ckpt
@@ -88,6 +89,19 @@ def test_the_ode_block_takes_its_method_and_gradient_from_the_recipe(kind):
     fixed = next(m for m in mnist_models.model(kind, method="rk4", steps=3).modules() if isinstance(m, NeuralODE))
     fixed(x)
     assert fixed.nfe.forward == 12
+
+
+def test_the_field_takes_the_time_as_one_more_channel():
+    torch.manual_seed(0)
+    field, t = ConvField(4, 2).double(), torch.tensor(0.7, dtype=torch.float64)
+    x = torch.randn(3, 4, 5, 6, dtype=torch.float64)
+
+    def with_t(x):
+        return torch.cat((t.expand(3, 1, 5, 6), x), 1)
+
+    y = field.conv1(with_t(torch.relu(field.norm1(x))))
+    y = field.norm3(field.conv2(with_t(torch.relu(field.norm2(y)))))
+    torch.testing.assert_close(field(t, x), y)
 
 
 def small(name: str, tmp_path, **changes):

@@ -39,7 +39,10 @@ class Config:
     dataset: str = setting("mnist", "mnist, or digits: the embedded ones, enlarged")
 
 
-PRESETS = {"fast": {"epochs": 40, "batch_size": 256, "lr": 0.2, "schedule": "triangle", "shift": 2}}
+PRESETS = {
+    "fast": {"epochs": 40, "batch_size": 256, "lr": 0.2, "schedule": "triangle", "shift": 2},
+    "brief": {"epochs": 5, "schedule": "triangle", "shift": 2},  # what a CPU can do: half an hour for an ODE-Net
+}
 SMALL = {"dataset": "digits", "epochs": 2, "batch_size": 16, "schedule": "triangle", "shift": 1}
 SCHEDULES = {"drops": drops(0.1, at=(3 / 8, 5 / 8, 7 / 8)), "triangle": warmup(0.2)}
 
