@@ -365,7 +365,7 @@ def test_what_is_still_to_be_recorded_is_what_has_no_complete_record():
     chosen = recipe("mnist-odenet")
     commands = missing(chosen, [])
     assert (
-        len(commands) == 7
+        len(commands) == 12
         and "python -m course_lib run mnist-odenet --model mlp --preset fast --data FOLDER" in commands
     )
     config = asdict(chosen.configure(model="mlp", preset="fast"))
@@ -375,6 +375,8 @@ def test_what_is_still_to_be_recorded_is_what_has_no_complete_record():
     assert missing(chosen, [record]) == commands
     done = replace(record, complete=True)
     assert set(commands) - set(missing(chosen, [done])) == {c for c in commands if "--model mlp " in c}
+    brief = replace(done, config=asdict(chosen.configure(model="none", preset="brief")))
+    assert set(commands) - set(missing(chosen, [brief])) == {c for c in commands if c.count("none") and "brief" in c}
     assert missing(chosen, [replace(done, small=True)]) == commands
 
 

@@ -38,5 +38,5 @@ class ConvField(nn.Module):
         t = torch.as_tensor(t).to(x).expand(1, 1, *x.shape[2:])
         for norm, conv in ((self.norm1, self.conv1), (self.norm2, self.conv2)):
             from_t = F.conv2d(t, conv.weight[:, :1], conv.bias, padding=1)
-            x = F.conv2d(F.relu(norm(x)), conv.weight[:, 1:], padding=1) + from_t
+            x = F.conv2d(F.relu(norm(x)), conv.weight[:, 1:], padding=1).add_(from_t)
         return self.norm3(x)

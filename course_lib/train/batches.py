@@ -66,8 +66,9 @@ class TensorBatches:
             yield from [(self.x, self.y)][start:]
             return
         chosen = torch.randperm(self.n, generator=order).to(self.run.device)
-        for i in range(start, len(self)):
-            index = chosen[i * self.size : (i + 1) * self.size][self.rank :: self.world]
+        for index in chosen.split(self.size)[start : len(self)]:
+            if self.world > 1:
+                index = index[self.rank :: self.world]
             x = self.x[index]
             if self.augment is not None:
                 x = self.augment(x, noise)
