@@ -13,6 +13,7 @@ from torchdiffeq import odeint
 
 from course_lib import plots
 from course_lib.neural_ode import MLPField, NeuralODE
+from course_lib.recipes.conv_blocks import ConvField
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -22,6 +23,7 @@ import bench  # noqa: E402
 import common  # noqa: E402
 import fits  # noqa: E402
 import growth  # noqa: E402
+import mnist_epoch  # noqa: E402
 import neural_ode  # noqa: E402
 
 
@@ -99,9 +101,26 @@ def test_each_benchmark_has_a_script_that_says_what_it_does_and_results(name):
     assert rows or name in ("fits", "growth")  # which keep every run, and curves
 
 
+def test_growth_measures_nothing_before_the_results_agree():
+    def candidate(factor):
+        return growth.Candidate(lambda work: (lambda: [torch.full((2,), work * factor)], []), 1, 1)
+
+    same = {"first": candidate(1.0), "other": candidate(1.0 + 1e-6)}
+    curves = list(growth.costs([1, 2, 4], same, limit=1e-4))
+    assert [(c.who, c.cost) for c in curves] == [(w, c) for w in same for c in ("ms", "bytes")]
+    with pytest.raises(AssertionError, match="other, work 1: the results differ by 1.0e-02"):
+        list(growth.costs([1, 2, 4], {**same, "other": candidate(1.01)}, limit=1e-4))
+
+
+def test_the_published_scripts_field_gives_what_the_recipes_does():
+    field = ConvField(4, 2)
+    x, t = torch.randn(3, 4, 5, 5), torch.tensor(0.3)
+    torch.testing.assert_close(mnist_epoch.Concatenated(field)(t, x), field(t, x))
+
+
 def test_no_results_without_a_benchmark():
     found = {path.stem for path in (FOLDER / "results").glob("*.json")}
-    assert set(bench.NAMES) <= found <= {*bench.NAMES, "mnist_epoch"}  # which needs a GPU and is run apart
+    assert set(bench.NAMES) <= found <= {*bench.NAMES, "mnist_epoch_cpu", "mnist_epoch_cuda"}  # which need data and are run apart
 
 
 def spreads_in(found):
