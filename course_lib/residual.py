@@ -1,7 +1,7 @@
 """Plain and residual dense nets; their gradients layer by layer, their cost, and blocks added or left out.
 
 A residual block x + h F(x) is one step of Euler's method for x' = F(x) with step size h
-(He et al., arXiv 1512.03385, equation 1, with h = 1; Haber and Ruthotto, arXiv 1705.03341, equation 2.2).
+(He et al., arXiv 1512.03385, equation 1, with h = 1; Haber and Ruthotto, arXiv 1705.03341).
 States are (batch, width). All modules work under ``torch.func``, so that seeds can be trained together.
 """
 

@@ -3,7 +3,8 @@
     antisymmetric:  x' = σ((K - Kᵀ - gamma I) x + b)
     Hamiltonian:    y' = σ(K z + b1),  z' = σ(-Kᵀ y + b2)      with x = (y, z), halves of axis 1
 
-Haber and Ruthotto, *Stable architectures for deep neural networks* (arXiv 1705.03341), sections 3.2 and 3.3.
+Haber and Ruthotto, *Stable architectures for deep neural networks* (arXiv 1705.03341): antisymmetric weights and
+Hamiltonian-inspired nets.
 A layer takes ``steps`` steps of size h of the method named, with one set of weights (shared) or one for every step.
 """
 

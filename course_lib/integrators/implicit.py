@@ -1,7 +1,7 @@
 """Implicit one-step methods: backward_euler, trapezoid.
 
 Both solve y = x + h (1 - theta) f(t, x) + h theta f(t + h, y) for the new state y, with theta = 1 and theta = 1/2
-(Hairer and Wanner, *Solving Ordinary Differential Equations II* (1996), section IV.3, equations 3.8 and 3.9).
+(Hairer, Nørsett and Wanner, *Solving Ordinary Differential Equations I* (1993), section II.7).
 Newton's method finds y: for a field linear in x its first step is already exact.
 
 States have shape (..., d): the field may couple the entries of the last axis, and rows are solved by themselves.
