@@ -34,8 +34,8 @@ def levenberg_marquardt(
     max_solves
         Most evaluations of ``problem``.
     gtol, xtol
-        Converged when r is orthogonal to the columns of J to within gtol (the cosine), or when a step changes p by
-        less than xtol·(xtol + ‖p‖).
+        Converged when r is orthogonal to the columns of J to within gtol (the cosine), or when a step changes every
+        p_k by less than xtol·(xtol + |p_k|).
     damping
         The first lambda.
     options

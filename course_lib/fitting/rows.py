@@ -115,7 +115,8 @@ def levenberg_marquardt_rows(
         slope = (J[rows].mT @ r[rows].unsqueeze(2)).squeeze(2)
         end(rows, (slope / norms).abs().amax(1) <= gtol * r[rows].norm(dim=1), ORTHOGONAL)
         step, promised = Linearised(r[rows], J[rows], floor=floor).step(lam[rows])
-        end(rows, step.norm(dim=1) <= xtol * (xtol + p[rows].norm(dim=1)), NEGLIGIBLE)
+        # Each parameter by itself: one that runs off to -1e5 must not make the others' steps look small.
+        end(rows, (step.abs() <= xtol * (xtol + p[rows].abs())).all(1), NEGLIGIBLE)
         going = torch.tensor([ended[i] is None for i in rows.tolist()])
         rows, step, promised = rows[going], step[going], promised[going]
         if not len(rows) or solves[rows[0]] == max_solves:  # all that still search have had as many
