@@ -270,3 +270,30 @@ def test_marks_and_minutes_are_the_same_wherever_a_master_states_them(path):
     heads = re.findall(r"^\*.+?, (\d+) minutes, (\d+) marks\.\*$", prose, flags=re.MULTILINE)
     assert heads == [row[1:] for row in rows]
     assert f"for {sum(ex.points for ex in master.exercises.values())} marks" in master.cells[0].source
+
+
+def test_code_without_a_graph_passes_and_automatic_differentiation_is_refused():
+    x = real([0.3, -1.2])
+
+    def slope(x):
+        return 1 - x.tanh() ** 2
+
+    def by_autograd(x):
+        leaf = x.clone().requires_grad_()
+        return torch.autograd.grad(leaf.tanh().sum(), leaf)[0]
+
+    with checks.without_graph():
+        by_hand = slope(x)
+        with torch.no_grad():
+            slope(x.clone().requires_grad_())
+    refused = (
+        by_autograd,
+        torch.func.jacrev(torch.tanh),
+        lambda x: torch.autograd.functional.jacobian(torch.tanh, x),
+    )
+    for differentiate in refused:
+        torch.testing.assert_close(differentiate(x).reshape(2, -1).sum(1), by_hand)
+        with pytest.raises(CheckFailed, match="automatic differentiation was used"), checks.without_graph():
+            differentiate(x)
+    with pytest.raises(RuntimeError, match="another error"), checks.without_graph():
+        raise RuntimeError("another error")

@@ -11,6 +11,7 @@ require_torch()  # before the modules that import it, so that its absence is one
 
 from .compare import close, derivative, exact, gradient, holds, parts, same_function, whole  # noqa: E402
 from .convergence import evaluations, order, repeat  # noqa: E402
+from .graph import without_graph  # noqa: E402
 from .implicit import SkewTanh, round_trip, solves, states  # noqa: E402
 from .stability import adjoint, partitioned_order, symmetric  # noqa: E402
 
@@ -36,4 +37,5 @@ __all__ = [
     "states",
     "symmetric",
     "whole",
+    "without_graph",
 ]
