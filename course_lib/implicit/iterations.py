@@ -70,7 +70,8 @@ def gradient_descent(
 ) -> Solution:
     """y <- y - rate · gradient of ½‖y - c - aF(y)‖² (the paper's equation after 7).
 
-    rate=None takes 1/(1 + Lip)², which never overshoots; the authors' code took 20 steps of 1e-5.
+    rate=None takes 1/(1 + Lip)², with Lip the Lipschitz constant at the first guess: it does not overshoot where that
+    holds along the way. The authors' code took 20 steps of 1e-5.
     """
     if rate is None:
         rate = 1 / (1 + lipschitz(equation, y)) ** 2

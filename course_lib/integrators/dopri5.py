@@ -70,7 +70,8 @@ def dopri5(
     f: Field, x0: Tensor, t: Tensor | Sequence[float], *, rtol: float = 1e-6, atol: float = 1e-6,
     h0: float | None = None, max_steps: int = 1000, norm: Norm = rms, beta: float = 0.0,
 ) -> Solution:
-    """Integrate x' = f(t, x), x(t[0]) = x0, so that each step's error stays within atol + rtol·abs(x).
+    """Integrate x' = f(t, x), x(t[0]) = x0, so that the estimate of each step's error, in the root mean square, stays
+    within atol + rtol·abs(x).
 
     Parameters
     ----------
@@ -193,7 +194,6 @@ def why_it_ended(t: float, end: float, h: float, steps: list[Step]) -> str:
     place = f"no solution up to t = {end:g}: at t = {t:g} "
     if abs(h) < 10 * math.ulp(t):
         reason = "the state is not finite" if not math.isfinite(error) else f"error {error:.2g} of the tolerance"
-        return (place + f"underflow in dt (h = {h:.2g}, {reason}): the solution blows up there, f jumps, or the "
-                "tolerance is below rounding; loosen rtol and atol, or use float64.")
-    return (place + f"the {len(steps)} steps ran out (h = {h:.2g}): raise max_steps, loosen rtol and atol, or, if the "
-            "field is stiff, use an implicit method.")
+        return (place + f"underflow in dt (h = {h:.2g}, {reason}): the solution blows up there, or f jumps.")
+    return (place + f"the {len(steps)} steps ran out (h = {h:.2g}): raise max_steps, loosen rtol and atol or use float64 "
+            "(they may be below rounding), or, if the field is stiff, use an implicit method.")

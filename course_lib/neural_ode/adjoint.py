@@ -3,7 +3,7 @@
 For L a function of x(T), a(t) = dL/dx(t) obeys a' = -(df/dx)ᵀ a, and dL/dp is the integral of (df/dp)ᵀ a over [0, T]
 (Pontryagin et al. 1962; Chen, Rubanova, Bettencourt and Duvenaud, arXiv 1806.07366, appendix B). Nothing of the forward
 solve is kept but the states at the output times: x(t) is solved backward again beside a. What that costs is accuracy:
-this is the gradient of the exact solution up to the error of the backward solve, not the gradient of what was computed.
+this is the gradient of the exact solution up to the errors of both solves, not the gradient of what was computed.
 """
 
 from __future__ import annotations
