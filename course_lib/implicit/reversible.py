@@ -1,8 +1,8 @@
 """The reversible trapezoid: a net of trapezoidal layers trained in memory that does not grow with depth.
 
 y = x + h/2 F(x) + h/2 F(y) is symmetric: with -h in place of h it leads from y to x, if that equation has no second
-solution, as on skew fields, or where h/2 times F's Lipschitz constant is below 1. Only the last state is kept; the backward
-pass solves its way back, layer by layer (Reshniak and Webster, arXiv 1905.10479, section 2.1). What the solver
+solution, as on skew fields, or where h/2 times F's Lipschitz constant is below 1. Only the last state is kept; the
+backward pass solves its way back, layer by layer (Reshniak and Webster, arXiv 1905.10479, section 2.1). What the solver
 leaves over is an error of the reconstructed states, and of the gradient.
 """
 

@@ -195,5 +195,5 @@ def why_it_ended(t: float, end: float, h: float, steps: list[Step]) -> str:
     if abs(h) < 10 * math.ulp(t):
         reason = "the state is not finite" if not math.isfinite(error) else f"error {error:.2g} of the tolerance"
         return (place + f"underflow in dt (h = {h:.2g}, {reason}): the solution blows up there, or f jumps.")
-    return (place + f"the {len(steps)} steps ran out (h = {h:.2g}): raise max_steps, loosen rtol and atol or use float64 "
-            "(they may be below rounding), or, if the field is stiff, use an implicit method.")
+    return (place + f"the {len(steps)} steps ran out (h = {h:.2g}): raise max_steps, loosen rtol and atol (they may be "
+            "below rounding: use float64), or, if the field is stiff, use an implicit method.")
