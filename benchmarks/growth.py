@@ -108,7 +108,7 @@ def depth() -> Iterator[Curve]:
         "plain autograd": Candidate(lambda n: backward(block(n, False), x), 1, 1),
         "reversible": Candidate(lambda n: backward(block(n, True), x), 1, 0),
         "checkpoints": Candidate(lambda n: backward(Checkpointed(n, block(1, False)), x), 1, 0.5),
-    }, limit=1e-4)  # fmt: skip
+    }, limit=1e-3)  # fmt: skip; in single precision rounding switches a ReLU on the way back
 
 
 def steps() -> Iterator[Curve]:

@@ -209,6 +209,8 @@ def test_an_interrupted_run_is_recorded_as_far_as_it_got_and_goes_on(tmp_path, m
         record = records.read(path)
         assert [run.history.epochs for run in record.runs] == epochs and not record.complete
         assert record.runs[-1].history.stopped == "interrupted" and record.runs[-1].final["epochs"] == epochs[-1]
+    execute(chosen, config, replace(setup, seeds=(0,)))
+    assert records.read(path).complete and records.read(path).seeds == [0]  # all that is asked for now
     done = execute(chosen, config, setup)
     assert records.read(path).complete and done.complete and done.values("test_error") == whole.values("test_error")
     assert execute(chosen, config, setup).complete  # and again, with nothing to do

@@ -125,6 +125,8 @@ def execute(recipe: Recipe, config, setup: Setup) -> Record:
             record = extended(before, record)
             record = replace(record, complete=set(setup.seeds) <= set(record.seeds))
     missing = [seed for seed in setup.seeds if seed not in record.seeds]
+    if path is not None and path.exists() and not missing and setup.leader:  # complete, if fewer seeds are asked for
+        records.write(record, path)
     for run in recipe.run(config, data, missing, setup, checkpoint):
         interrupted = run.history.stopped == "interrupted"
         if run.final:
