@@ -35,7 +35,7 @@ def levenberg_marquardt(
         Most evaluations of ``problem``.
     gtol, xtol
         Converged when r is orthogonal to the columns of J to within gtol (the cosine), or when a step changes every
-        p_k by less than xtol·(xtol + |p_k|).
+        p_k by less than xtol·(xtol + abs(p_k)).
     damping
         The first lambda.
     options
