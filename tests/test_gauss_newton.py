@@ -131,3 +131,13 @@ def test_errors_name_the_argument():
         fit_trajectory(Linear(), T, SPIRAL, groups=())
     with pytest.raises(ValueError, match="group: expected a number of gaps"):
         fit_trajectory(Linear(), T, SPIRAL, groups=(0,))
+
+
+def test_a_parameter_that_has_run_away_does_not_end_the_search_for_the_others():
+    def problem(p):
+        far = torch.exp(p[0] / 1e9)  # hardly counts, and hardly changes
+        J = torch.tensor([[0.0, 1.0], [1e-21 * far, 0.0]], dtype=p.dtype)
+        return torch.stack((p[1] - 1, 1e-12 * far)), J
+
+    fit = levenberg_marquardt(problem, torch.tensor([-1e10, 0.0], dtype=torch.float64))
+    assert fit.converged and fit.p[1].item() == pytest.approx(1)

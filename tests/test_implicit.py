@@ -326,3 +326,12 @@ def test_the_closed_form_products_of_a_skew_field_are_autograds(activation, runs
     expected = torch.autograd.grad(F(y), y, v)[0]
     torch.testing.assert_close(F.vjp(y.detach())(v), expected)
     torch.testing.assert_close((F.jacobian(y).mT @ v.unsqueeze(-1)).squeeze(-1), expected)
+
+
+def test_newtons_steps_are_halved_as_often_as_a_steep_skew_field_asks():
+    field = SkewField(5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        field.K *= 1024 / torch.linalg.matrix_norm(field.matrix(), 2)  # θhΛ = 512; twelve halvings do not suffice
+    layer = ThetaLayer(field, solver="newton", max_iter=500)
+    layer(torch.randn(64, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    assert layer.report.converged
