@@ -249,6 +249,13 @@ def test_without_walls_it_refuses_unless_told(tmp_path, monkeypatch, capsys):
         sandbox.works.cache_clear()
 
 
+@pytest.mark.parametrize("option", ["--jobs", "--seconds", "--total", "--memory"])
+def test_a_limit_of_nothing_is_refused_in_one_line(tmp_path, option, capsys):
+    with pytest.raises(SystemExit):
+        command.main([str(tmp_path), option, "0"])
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {option[2:]}: must be more than 0.")
+
+
 def test_every_file_name_is_found_and_links_lead_nowhere(tmp_path):
     folder, outside = tmp_path / "in", tmp_path / "outside"
     names = (b"\xff\xfe_tiny", b"two\nlines", b"o'k \"x\"/tiny/a b", b"eve/b/tiny", b".hidden")

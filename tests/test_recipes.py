@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from course_lib import records
+from course_lib.integrators import SolveError
 from course_lib.neural_ode import NeuralODE
 from course_lib.recipes import MODULES, Setup, anode_toy, cli, execute, missing, mnist_models, mnist_odenet, recipe
 from course_lib.recipes import cifar10_hamiltonian as cifar
@@ -186,6 +187,20 @@ def test_a_record_is_extended_by_the_missing_seeds_alone(tmp_path):
         execute(chosen, chosen.configure(small=True, model="mlp", lr=0.01), Setup(out=str(tmp_path), small=True))
 
 
+def test_a_seed_given_twice_is_run_once():
+    chosen = recipe("mnist-odenet")
+    assert execute(chosen, chosen.configure(small=True, model="mlp", epochs=1), Setup((3, 3), small=True)).seeds == [3]
+
+
+def test_a_field_that_its_solver_cannot_solve_is_one_line(monkeypatch, capsys):
+    def lost(*arguments):
+        raise SolveError("no solution up to t = 1")
+
+    monkeypatch.setattr(cli, "execute", lost)
+    assert command("run", "digits-odenet", "--small") == 1
+    assert capsys.readouterr().err == "digits-odenet: no solution up to t = 1\n"
+
+
 def stop_after(batches: int, monkeypatch) -> None:
     """From now on a run's time is over after so many batches."""
     asked = iter([False] * (batches - 1))
@@ -346,9 +361,15 @@ def test_the_command_line(tmp_path, capsys):
         (["run", "mnist-odenet", "--model", "vgg", "--small", "--quiet"], "model='vgg' is unknown"),
         (["run", "mnist-odenet", "--data", "/nowhere"], "no such file; give the folder that holds MNIST"),
         (["run", "cifar10-hamiltonian", "--small", "--schedule", "wave"], "schedule='wave' is unknown"),
+        (["run", "mnist-odenet", "--small", "--model", "mlp", "--quiet", "--threads", "-2"], "threads=-2: expected"),
+        (["run", "mnist-odenet", "--small", "--model", "mlp", "--quiet", "--epochs", "0"], "epochs=0: expected a"),
+        (["run", "mnist-odenet", "--small", "--model", "mlp", "--quiet", "--device", "gpu"], "device='gpu' is unknown"),
+        (["run", "mnist-odenet", "--small", "--model", "mlp", "--device", "cuda"], "torch sees no CUDA device"),
     ],
 )
 def test_bad_commands_are_one_line(arguments, message, capsys):
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
     assert command(*arguments) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

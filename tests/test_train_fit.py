@@ -342,6 +342,11 @@ def test_compiled_training_gives_the_same_weights_and_statistics(backend, monkey
         ({"precision": "float8"}, "precision='float8' is unknown"),
         ({"optimizer": "lm", "batch_size": 10}, "full batch"),
         ({"data": (X, Y[:9])}, "x has 50 samples and y has 9"),
+        ({"data": (X[:0], Y[:0])}, "data: has no samples"),
+        ({"device": "gpu"}, "device='gpu' is unknown: give 'auto'"),
+        ({"epochs": 0}, "epochs=0: expected a whole number of at least 1"),
+        ({"epochs": 2.5}, "epochs=2.5: expected a whole number"),
+        ({"eval_every": 0}, "eval_every=0: expected a whole number"),
     ],
 )
 def test_bad_arguments_are_named(change, message):
@@ -350,6 +355,23 @@ def test_bad_arguments_are_named(change, message):
     arguments = {"data": (X, Y), "loss": "mse", "seed": 0, "epochs": 1, **copy.copy(change)}
     with pytest.raises(ValueError, match=message):
         fit(net(0), **arguments)
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"batch_size": 0}, "batch_size=0 must lie between 1 and the 50 samples"),
+        ({"batch_size": 51}, "batch_size=51 must lie between 1 and the 50 samples"),
+        ({"optimizer": "lbfgs"}, "optimizer='lbfgs' does not act on each number alone"),
+        ({"on_nonfinite": "ignore"}, "on_nonfinite='ignore' is unknown: give 'raise' or 'record'"),
+        ({"epochs": -1}, "epochs=-1: expected a whole number of at least 1"),
+        ({"eval_every": 0}, "eval_every=0: expected a whole number of at least 1"),
+        ({"device": "gpu"}, "device='gpu' is unknown"),
+    ],
+)
+def test_bad_arguments_of_many_seeds_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        fit_seeds(net, (X, Y), **{"seeds": [0, 1], "epochs": 1, **change})
 
 
 def test_models_that_cannot_be_stacked_are_refused():

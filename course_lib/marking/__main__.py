@@ -25,6 +25,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--memory", type=float, default=Limits.memory / 2**30, help="of a notebook, GiB (default: 4)")
     parser.add_argument("--unsafe", action="store_true", help="run without a sandbox: every author is trusted")
     options = parser.parse_args(argv)
+    if wrong := [name for name in ("jobs", "seconds", "total", "memory") if not getattr(options, name) > 0]:
+        parser.error(f"{wrong[0]}: must be more than 0.")
     options.submissions, options.source = options.submissions.resolve(), options.source.resolve()
     if not options.submissions.is_dir():
         parser.error(f"submissions: {options.submissions} is no folder.")

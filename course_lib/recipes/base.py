@@ -16,6 +16,7 @@ from torch import nn
 from .. import records
 from ..data import ImageData, digits
 from ..records import Record, Run
+from ..train.device import find_device
 
 
 def setting(default, help: str):
@@ -56,7 +57,7 @@ class Setup:
     def torch_device(self) -> torch.device:
         if self.fabric is not None:
             return self.fabric.device
-        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
+        return find_device(self.device)
 
     def fit_options(self) -> dict:
         """Arguments of `train.fit` that follow from the setup."""
@@ -124,7 +125,7 @@ def execute(recipe: Recipe, config, setup: Setup) -> Record:
                 raise ValueError(f"{path} holds another configuration or data set: give another --out or move it away")
             record = extended(before, record)
             record = replace(record, complete=set(setup.seeds) <= set(record.seeds))
-    missing = [seed for seed in setup.seeds if seed not in record.seeds]
+    missing = [seed for seed in dict.fromkeys(setup.seeds) if seed not in record.seeds]
     if path is not None and path.exists() and not missing and setup.leader:  # complete, if fewer seeds are asked for
         records.write(record, path)
     for run in recipe.run(config, data, missing, setup, checkpoint):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..integrators import SolveError
 from ..records import read_all
 from ..train import scale
 from . import MODULES, Setup, execute, recipe, wanting
@@ -62,6 +63,8 @@ def run_recipe(arguments) -> int:
         settings = {f.name for f in fields(chosen.config)}
         changes = {k: options.pop(k) for k in list(options) if k in settings}
         threads = options.pop("threads")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}: expected at least 1")
         if threads or options["small"]:  # tensors so small gain nothing from threads, and lose much on a busy machine
             torch.set_num_threads(threads or 1)
         config = chosen.configure(
@@ -72,7 +75,7 @@ def run_recipe(arguments) -> int:
         setup = Setup(**{**options, "seeds": tuple(options["seeds"]), "deadline": deadline, "fabric": fabric})
         with terminate_as_interrupt(setup):
             record = execute(chosen, config, setup)
-    except (ValueError, ArithmeticError, ConnectionError) as error:
+    except (ValueError, ArithmeticError, ConnectionError, SolveError) as error:
         print(f"{arguments.name}: {error}", file=sys.stderr)
         return 1
     if setup.leader:

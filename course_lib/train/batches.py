@@ -36,6 +36,8 @@ class TensorBatches:
     ):
         if len(x) != len(y):
             raise ValueError(f"data: x has {len(x)} samples and y has {len(y)}; give one target a sample")
+        if not len(x):
+            raise ValueError("data: has no samples")
         if batch_size is not None and not 0 < batch_size <= len(x):
             raise ValueError(f"batch_size={batch_size} must lie between 1 and the {len(x)} samples; None is full batch")
         self.n, self.size, self.run, self.augment = len(x), batch_size or len(x), run, augment

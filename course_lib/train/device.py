@@ -66,6 +66,19 @@ class Runtime:
         return most / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux
 
 
+def find_device(device: str | torch.device = "auto") -> torch.device:
+    """The device of a name; "auto": CUDA if there is one, else the CPU. ValueError for one that is not there."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device={device!r} is unknown: give 'auto', 'cpu', 'cuda' or one such as 'cuda:1'") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(found)!r}, but torch sees no CUDA device: give device='cpu' or 'auto'")
+    return found
+
+
 def runtime(model: nn.Module, *, device="auto", precision="auto", compile="auto") -> Runtime:
     """Resolve the three choices. Auto: CUDA, with bfloat16 autocast and torch.compile, if there is one; else none of
     it.
@@ -73,10 +86,7 @@ def runtime(model: nn.Module, *, device="auto", precision="auto", compile="auto"
     Channels-last goes with CUDA and a model that holds 2-D convolutions. Raises ValueError for a device that is not
     there or an unknown precision.
     """
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r}, but torch sees no CUDA device: give device='cpu' or 'auto'")
+    device = find_device(device)
     cuda = device.type == "cuda"
     if precision == "auto":
         precision = "bfloat16" if cuda else "float32"

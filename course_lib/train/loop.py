@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .batches import Augment, examined_batches, make_batches
 from .device import runtime
 from .history import History
-from .objective import Objective, metric_functions
+from .objective import Objective, metric_functions, whole
 from .optim import make_optimizer, make_schedule
 from .progress import make_progress
 from .session import RANKS_APART, Session
@@ -101,6 +101,7 @@ def fit(
     ValueError, TypeError
         Arguments that make no sense, by name.
     """
+    whole(epochs=epochs, eval_every=eval_every)
     run = runtime(model, device=fabric.device if fabric else device, precision=precision, compile=compile)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     batches = make_batches(

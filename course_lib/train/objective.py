@@ -60,6 +60,13 @@ def choose(which, table: dict, argument: str):
     return table[which]
 
 
+def whole(**values) -> None:
+    """ValueError, by name, unless each value is a whole number of at least 1."""
+    for name, value in values.items():
+        if value < 1 or value % 1:
+            raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
+
+
 def metric_functions(metrics) -> dict[str, Callable]:
     """`metrics` as a dictionary: None, a name, a list of names, or name -> function(prediction, y)."""
     if metrics is None:

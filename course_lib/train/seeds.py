@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .device import find_device
 from .history import SeedHistory, norm_is_due
-from .objective import NonFiniteLoss, Objective, choose, met, metric_functions
+from .objective import NonFiniteLoss, Objective, choose, met, metric_functions, whole
 from .optim import SCHEDULES, constant, make_optimizer
 from .stacked import Stack
 
@@ -97,10 +98,17 @@ def fit_seeds(
     seeds = [int(s) for s in seeds]
     if not seeds:
         raise ValueError("seeds is empty: give at least one integer, e.g. seeds=range(5)")
-    device = torch.device(device)
+    whole(epochs=epochs, eval_every=eval_every)
+    if on_nonfinite not in {"raise", "record"}:
+        raise ValueError(f"on_nonfinite={on_nonfinite!r} is unknown: give 'raise' or 'record'")
+    if optimizer in ("lbfgs", "lm"):
+        raise ValueError(f"optimizer={optimizer!r} does not act on each number alone, so it cannot step seeds together")
+    device = find_device(device)
     factor = constant if schedule is None else choose(schedule, SCHEDULES, "schedule")
     x, y, own = _data(data, seeds, device)
-    n, size = x.shape[own], batch_size or x.shape[own]
+    n, size = x.shape[own], x.shape[own] if batch_size is None else batch_size
+    if not 0 < size <= n:
+        raise ValueError(f"batch_size={size} must lie between 1 and the {n} samples; None is full batch")
     per_epoch = -(-n // size)
     objectives = [Objective(_make(make_model, s).to(device), loss, penalty) for s in seeds]
     trace = epochs * per_epoch >= TRACE_FROM if trace == "auto" else trace
@@ -140,8 +148,7 @@ def fit_seeds(
         bad = ~torch.isfinite(mean) & torch.isnan(reached)
         if bad.any() and on_nonfinite == "raise":
             which = ", ".join(str(s) for s, b in zip(seeds, bad.tolist(), strict=True) if b)
-            lr_now = opt.param_groups[0]["lr"]
-            raise NonFiniteLoss(f"the loss of seed {which}", step=(epoch + 1) * per_epoch, lr=lr_now)
+            raise NonFiniteLoss(f"the loss of seed {which}", step=(epoch + 1) * per_epoch, lr=opt.param_groups[0]["lr"])
         diverged |= bad
         now = {"loss": mean, "grad_norm": norms.cpu(), "lr": opt.param_groups[0]["lr"], "seconds": clock}
         now["nfe_forward"] = evaluations / per_epoch
@@ -161,12 +168,9 @@ def fit_seeds(
 
     table = {k: torch.stack(v, 1).numpy() if v and torch.is_tensor(v[0]) else np.array(v) for k, v in rows.items()}
     history = SeedHistory(
-        seeds,
-        metrics={k: table[k] for k in tests},
-        reached=reached.numpy(),
-        diverged=diverged.numpy(),
+        seeds, metrics={k: table[k] for k in tests}, reached=reached.numpy(), diverged=diverged.numpy(),
         **{k: table[k] for k in MEASURED},
-    )
+    )  # fmt: skip
     return SeedFit(history, stack.unstack(kept))
 
 
