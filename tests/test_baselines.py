@@ -43,6 +43,15 @@ def test_coefficients_and_noise_are_recovered():
     assert torch.allclose(futures[:, 0].std(0), made.noise, rtol=0.1)
 
 
+def test_noise_has_the_degrees_of_freedom_that_are_left_and_draws_go_by_the_seed():
+    series = noisy(8)
+    made = autoregression(series, 2)  # six rows to fit, three unknowns a variable
+    left = torch.stack([series[k] - made.forecast(series[:k], 1)[0] for k in range(2, 8)])
+    assert torch.allclose(made.noise, (left.square().sum(0) / (6 - 3)).sqrt())
+    one, same, other = (made.simulate(series, 2, draws=3, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
 def test_the_choice_sees_only_what_comes_before_the_years_held_out():
     candidates = [(1, False), (2, False), (1, True)]
     best, errors = choose_autoregression(WAVE, 5, candidates)

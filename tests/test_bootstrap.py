@@ -50,6 +50,16 @@ def test_with_independent_noise_it_agrees_with_the_jacobian():
     assert ((again.mean(0) - fit.p).abs() < 0.5 * fit.standard_errors).all()
 
 
+def test_the_seed_and_the_block_decide_what_is_drawn():
+    fit = fitted()
+    drawn = [
+        bootstrap(model, fit.p, T, fit.residuals.view(-1, 2), replicates=5, **options)
+        for options in ({}, {"seed": 0, "block": 1}, {"seed": 1}, {"block": 6})
+    ]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.allclose(drawn[0], drawn[2]) and not torch.allclose(drawn[0], drawn[3])
+
+
 def test_fits_that_do_not_converge_are_an_error():
     fit = fitted()
     with pytest.raises(SolveError, match=r"bootstrap: .* of 10 fits did not converge"):

@@ -17,6 +17,24 @@ def test_the_ledger_reads_and_every_finished_chapter_has_claims():
     assert all(row.text.endswith(".") for row in rows)
 
 
+ROW = {"id": "Z1", "chapter": 1, "source": "S", "text": "So.", "verdict": claims.HOLDS}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ROW, ROW], "an id stands twice"),
+        ([ROW | {"verdict": "perhaps"}], "claim Z1: verdict must be one of"),
+        ([ROW | {"condition": "the step is small"}], "claim Z1: a condition goes with"),
+        ([ROW | {"verdict": claims.CONDITIONAL}], "claim Z1: a condition goes with"),
+    ],
+)
+def test_a_ledger_that_contradicts_itself_is_refused(monkeypatch, rows, said):
+    monkeypatch.setattr(claims, "read_ledger", lambda: {"claim": rows})
+    with pytest.raises(ClaimError, match=said):
+        claims.ledger.__wrapped__()  # what is cached is the book's own
+
+
 @pytest.mark.parametrize("value", [0.5, torch.tensor(0.5), 1])
 def test_a_number_inside_its_range_is_reported(value):
     report("any_number", value, between=(0.5, 1))

@@ -1,8 +1,12 @@
 """MNIST and CIFAR-10 files: read right, and each fault said in one line that names the file and the mend."""
 
+import functools
 import gzip
+import hashlib
+import http.server
 import os
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -19,11 +23,11 @@ def made(tmp_path_factory):
     raw, batches = folder / "MNIST" / "raw", folder / "cifar-10-batches-bin"
     raw.mkdir(parents=True)
     batches.mkdir()
-    for name in module.MNIST:
+    for k, name in enumerate(module.MNIST):
         n, shape = (60_000 if name.startswith("train") else 10_000), ((28, 28) if "images" in name else ())
         with open(raw / name, "wb") as file:
             file.write(struct.pack(f">I{1 + len(shape)}I", 2049 + len(shape), n, *shape))
-            file.write(bytes([0, 1, 2, 3]))
+            file.write(bytes([0, 1, 2, 3, k]))
             file.truncate(4 * (2 + len(shape)) + n * 28 ** len(shape))
     for k, name in enumerate(module.CIFAR10):
         with open(batches / name, "wb") as file:
@@ -35,10 +39,14 @@ def made(tmp_path_factory):
 def test_mnist_is_read(made):
     data = mnist(made, verify=False, name="zeros")
     assert data.x.shape == (60_000, 1, 28, 28) and data.x_test.shape == (10_000, 1, 28, 28)
-    assert data.y[:5].tolist() == [0, 1, 2, 3, 0] and data.x[0, 0, 0, :4].tolist() == [0, 1, 2, 3]
-    assert data.name == "zeros" and len(data.checksum) == 64
+    assert data.y[:4].tolist() == [0, 1, 2, 3] and data.x[0, 0, 0, :4].tolist() == [0, 1, 2, 3]
+    assert data.y[4] == 1 and data.x[0, 0, 0, 4] == 0 and data.y_test[4] == 3 and data.x_test[0, 0, 0, 4] == 2
+    files = b"".join((made / "MNIST" / "raw" / name).read_bytes() for name in module.MNIST)
+    assert data.name == "zeros" and data.checksum == hashlib.sha256(files).hexdigest()
     small = data.first(100, 10)
-    assert small.x.shape[0] == 100 and small.name == "zeros, first 100 + 10" and small.checksum == data.checksum
+    assert torch.equal(small.x, data.x[:100]) and torch.equal(small.y, data.y[:100])
+    assert torch.equal(small.x_test, data.x_test[:10]) and torch.equal(small.y_test, data.y_test[:10])
+    assert small.name == "zeros, first 100 + 10" and small.checksum == data.checksum
 
 
 def test_cifar10_is_read_plane_by_plane(made):
@@ -141,11 +149,28 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(download.DownloadError, match=r"127\.0\.0\.1:9/train-images.*--data FOLDER") as error:
         download.fetch_mnist(tmp_path)
     assert "\n" not in str(error.value)
-    page = tmp_path / "page.html"
-    page.write_text("<html>not the file</html>")
-    monkeypatch.setattr(download, "MNIST_URL", f"file://{tmp_path}/")
-    with pytest.raises(download.DownloadError, match="train-images-idx3-ubyte"):
-        download.fetch_mnist(tmp_path / "cache")
+
+
+def test_what_is_downloaded_is_kept_if_it_is_the_published_file_alone(tmp_path, monkeypatch):
+    from course_lib.data import download
+
+    site, cache, name = tmp_path / "site", tmp_path / "cache", "train-images-idx3-ubyte.gz"
+    site.mkdir()
+    (site / name).write_bytes(b"<html>not the file</html>")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(download, "MNIST_URL", f"http://127.0.0.1:{server.server_port}/")
+    try:
+        with pytest.raises(download.DownloadError, match=f"{name}: .*hash") as error:
+            download.fetch_mnist(cache)
+        assert "\n" not in str(error.value) and not list(cache.rglob("*.gz"))
+        known = {name: hashlib.sha256((site / name).read_bytes()).hexdigest()}
+        monkeypatch.setattr(download, "MNIST_ARCHIVES", known)
+        assert [path.name for path in download.fetch_mnist(cache).iterdir()] == [name]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.skipif("COURSE_DATA" not in os.environ, reason="needs the published files in COURSE_DATA")

@@ -53,6 +53,7 @@ def test_annulus():
     radius = x.norm(dim=1)
     assert (y[:500] == -1).all() and (y[500:] == 1).all() and len(y) == 2000
     assert radius[:500].max() <= 0.5 and radius[500:].min() >= 1 and radius[500:].max() <= 1.5
+    assert radius[500:].median() == pytest.approx(1 + 0.5 * math.sqrt(0.5), abs=0.02)
     assert abs(x[500:].mean(0)).max() < 0.1  # all around
     assert radius[:500].median() == pytest.approx(0.5 * math.sqrt(0.5), abs=0.03)
 
@@ -67,5 +68,9 @@ def test_digits_are_1797_and_split_without_overlap():
     together = torch.cat((data.x, data.x_val)).flatten(1).unique(dim=0)
     assert len(together) == len(images.flatten(1).unique(dim=0))
     assert digits(seed=1, flat=True).x.shape == (1438, 64)
+    assert torch.equal(digits(seed=1).x, data.x) and not torch.equal(digits(seed=2).x, data.x)
+    pairs = {(*image.flatten().tolist(), y) for image, y in zip(images, labels.tolist(), strict=True)}
+    for x, y in (data.train, data.validation):  # every image has kept its label
+        assert all((*(16 * image).flatten().tolist(), k) in pairs for image, k in zip(x, y.tolist(), strict=True))
     with pytest.raises(ValueError, match="validation=2"):
         digits(validation=2)

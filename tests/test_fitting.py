@@ -188,6 +188,36 @@ def test_many_starts_side_by_side_and_data_of_their_own():
     torch.testing.assert_close(two.p - one.p, change, rtol=0, atol=1e-3)
 
 
+def test_rows_are_the_problem_of_each_row_in_logarithms_and_without():
+    data = torch.stack([integrate(*model(p), YEARS) for p in (GUESS, TRUTH)])
+    p, rows = torch.stack((TRUTH, GUESS)) + 0.01, torch.tensor([1, 0])  # not in the order of the data
+    for log in (True, False):
+        r, J = trajectory_rows(model, YEARS, data, log=log, steps=16)(p, rows)
+        for k in (0, 1):
+            problem = trajectory_residuals(model, YEARS, data[rows[k]], log=log, rtol=1e-9, atol=1e-9)
+            for many, one in zip((r[k], J[k]), problem(p[k]), strict=True):
+                torch.testing.assert_close(many, one, rtol=1e-3, atol=1e-4)
+
+
+def test_a_solution_that_is_not_positive_has_no_logarithm():
+    turning = lambda p: (Oscillator(p[..., 0]), torch.ones(*p.shape[:-1], 2, dtype=p.dtype))  # noqa: E731
+    t = torch.linspace(0, 3, 4, dtype=torch.float64)
+    with pytest.raises(SolveError, match="the solution is not positive"):
+        trajectory_residuals(turning, t, torch.ones(4, 2, dtype=torch.float64))(torch.ones(1, dtype=torch.float64))
+
+
+def test_a_search_whose_cost_hardly_falls_ends_where_asked():
+    def problem(p, rows):  # of the form 1 + p², whose cost falls ever more slowly towards 1
+        return torch.cat((torch.ones_like(p), p**2), 1), torch.stack((0 * p, 2 * p), 1)
+
+    start = torch.full((1, 1), 2.0, dtype=torch.float64)
+    (quick,), (whole,) = (levenberg_marquardt_rows(problem, start, ftol=ftol) for ftol in (0.1, 0.0))
+    assert quick.message == "the cost hardly falls any more" and quick.solves < whole.solves
+    before, last = quick.costs[-2:]
+    assert before - last < 0.1 * before
+    assert all(a - b >= 0.1 * a for a, b in zip(quick.costs, quick.costs[1:-1], strict=False))
+
+
 def test_multi_start_reports_each_start():
     series = pelts()
     hopeless = logs(80.0, 50.0, 0.01, 50.0, 30.0, 4.0)

@@ -37,6 +37,18 @@ def test_chained_step_derivatives_are_those_of_the_rollout(group, steps):
         torch.testing.assert_close(by_x.flatten(0, 1)[:9, b], exact_x[torch.arange(9), b, :, owner, b])
 
 
+def test_each_step_of_a_chain_has_its_own_time():
+    class Forced(Linear):
+        def forward(self, t, x):
+            return (1 + t) * x @ self.A.T
+
+    weights, pieces = Weights(Forced()), cut(T[:7], 3)
+    p, x = weights.matrix()[0], SPIRAL[pieces.first]
+    _, by_p, _ = rollout_and_jacobian(weights, p[None], x[None], pieces, RK4, 2)
+    exact = torch.autograd.functional.jacobian(lambda p: shoot(weights.field(p), x, pieces, RK4, 2)[0], p)
+    torch.testing.assert_close(by_p[0].flatten(0, 1), exact)
+
+
 @pytest.mark.parametrize("free, ridge", [(False, 0.0), (True, 0.1)])
 def test_residuals_and_jacobian_are_consistent(free, ridge):
     weights = Weights(Net(0, width=4).double())

@@ -54,6 +54,40 @@ def test_a_band_spans_the_runs_and_its_line_is_their_median():
     assert ax.get_legend_handles_labels()[1] == ["net (median of 3)"]
 
 
+def test_errors_against_steps_are_a_line_a_method_on_logarithmic_axes():
+    h, error = np.array([0.1, 0.05]), np.array([0.02, 0.01])
+    ax = plots.orders({"euler": (h, error), "rk4": (h, error**4)}, alt=ALT).fig.axes[0]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["euler", "rk4"]
+    for line, y in zip(ax.lines, (error, error**4), strict=True):
+        assert np.array_equal(line.get_xdata(), h) and np.array_equal(line.get_ydata(), y)
+
+
+def test_a_spread_goes_from_low_to_high_with_its_median_marked():
+    rows = {"a": {"median": 2.0, "low": 1.0, "high": 5.0}, "b": {"median": 3.0, "low": 2.0, "high": 4.0}}
+    ax = plots.spreads(rows, xlabel="time", alt=ALT, reference=2.5).fig.axes[0]
+    assert [list(line.get_xdata()) for line in ax.lines] == [[1.0, 5.0], [2.0], [2.0, 4.0], [3.0], [2.5, 2.5]]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
+
+
+def test_an_orbit_begins_at_its_mark_and_arrows_are_of_one_length():
+    ax = plots.new()[1][0, 0]
+    plots.orbit(ax, np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert [line.get_xydata().tolist() for line in ax.lines] == [[[1, 2], [3, 4]], [[1, 2]]]
+    plots.arrows(ax, lambda x: 3 * x, limit=1.0, n=3)
+    [quiver] = ax.collections
+    lengths = np.hypot(quiver.U, quiver.V)
+    assert np.allclose(np.delete(lengths, 4), 1) and lengths[4] == 0  # nothing moves in the middle
+    assert quiver.U[2] > 0 > quiver.V[2]  # out of the corner (1, -1)
+
+
+def test_a_method_is_stable_where_the_modulus_is_at_most_one():
+    ax, axis = plots.new()[1][0, 0], np.linspace(-3, 3, 61)
+    plots.region(ax, axis, axis, np.abs(1 + axis + 1j * axis[:, None]))  # forward Euler: the disc around -1
+    [shaded] = ax.collections[0].get_paths()
+    assert shaded.contains_point((-1, 0.5)) and not shaded.contains_point((0.5, 0.5))
+
+
 @pytest.mark.parametrize("inline", [False, True])
 def test_the_book_gets_the_alt_text_of_a_png_and_leaves_the_rest_alone(inline):
     renderer = SimpleNamespace(

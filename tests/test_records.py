@@ -70,6 +70,13 @@ def test_records_are_found_by_recipe_and_setting(record, tmp_path):
     assert len(records.read_all(tmp_path, recipe="some-recipe", lr=0.2)) == 1 and not records.read_all(
         tmp_path, recipe="x"
     )
+    assert len(records.read_all(tmp_path, lr=0.1, widths=[1, 2])) == 1
+    assert not records.read_all(tmp_path, lr=0.1, widths=[3])
+
+
+def test_the_device_says_how_many_processes_there_were():
+    one, four = (records.describe(torch.device("cpu"), n)["name"] for n in (1, 4))
+    assert "threads" in one and four == f"4 processes, each {one}"
 
 
 @pytest.mark.parametrize(

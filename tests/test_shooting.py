@@ -7,9 +7,10 @@ from torch import nn
 
 from course_lib.dynamics import CubicSpiral, LotkaVolterra
 from course_lib.fitting import full_rollout, growing_horizon, multiple_shooting
+from course_lib.fitting.horizon import window
 from course_lib.fitting.segments import cut, shoot
 from course_lib.integrators import METHODS, solve
-from course_lib.train import NonFiniteLoss
+from course_lib.train import NonFiniteLoss, cosine
 
 
 class Linear(nn.Module):
@@ -73,6 +74,24 @@ def test_shooting_recovers_a_linear_field(starts):
     assert len(fit.losses) == fit.epoch and fit.nfe == 4 * 3 * len(fit.losses)
 
 
+def test_the_loss_is_the_misfit_and_the_jumps_and_the_penalty_and_the_rollout_neither():
+    """By hand, before the first step: two segments of two gaps, begun at the data."""
+    field, t, data = Linear(scale=1.0), T[:5], SPIRAL[:5]
+    with torch.no_grad():
+        ends = [solve(field, data[k], t[k : k + 3]) for k in (0, 2)]
+        misfit = sum((end - data[k : k + 3]).square().sum() for k, end in zip((0, 2), ends, strict=True)) / (2 * 6)
+        jump = (ends[0][-1] - data[2]).square().mean()
+        rollout = (solve(field, data[0], t) - data).square().mean().item()
+    options = {"group": 2, "epochs": 1, "lr": 1e-9, "continuity": 0.7, "penalty": lambda f: 3 * f.A.square().sum()}
+    fit = multiple_shooting(field, t, data, **options)
+    weights = 3 * field.A.detach().square().sum()
+    assert fit.losses[0].item() == pytest.approx((misfit + 0.7 * jump + weights).item(), rel=1e-6)
+    assert fit.rollouts[0].item() == pytest.approx(rollout, rel=1e-6)
+    grown = full_rollout(field, t, data, epochs=1, lr=1e-9, penalty=options["penalty"])
+    assert grown.losses[0].item() == pytest.approx(rollout + weights.item(), rel=1e-6)
+    assert grown.rollouts[0].item() == pytest.approx(rollout, rel=1e-6)
+
+
 def test_continuity_joins_the_segments():
     noisy = SPIRAL + 0.1 * torch.randn(SPIRAL.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     gaps = {}
@@ -120,14 +139,18 @@ def test_seeds_together_are_seeds_alone(traced):
             torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 
-def test_adam_is_torchs_adam():
+@pytest.mark.parametrize("schedule, clip", [(None, None), (cosine, 0.63)])
+def test_adam_is_torchs_adam(schedule, clip):
     mine, theirs = Linear(), Linear()
-    full_rollout(mine, T[:6], SPIRAL[:6], epochs=5, lr=0.03, every=1)
-    opt = torch.optim.Adam(theirs.parameters(), lr=0.03)
-    for _ in range(5):
+    full_rollout(mine, T[:6], SPIRAL[:6], epochs=5, lr=0.03, every=1, schedule=schedule, clip=clip)
+    opt, norms = torch.optim.Adam(theirs.parameters(), lr=0.03), []
+    for k in range(5):
+        opt.param_groups[0]["lr"] = 0.03 * (schedule(k / 5) if schedule else 1)
         opt.zero_grad()
         (solve(theirs, SPIRAL[0], T[:6]) - SPIRAL[:6]).square().mean().backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip or torch.inf).item())
         opt.step()
+    assert clip is None or max(norms) > clip > min(norms)  # else this shows nothing of it
     torch.testing.assert_close(mine.A, theirs.A, rtol=1e-6, atol=1e-9)
 
 
@@ -179,6 +202,38 @@ def test_errors_name_the_argument(change, message):
     arguments = {"models": Linear(), "t": T, "data": SPIRAL, "epochs": 1, "lr": 0.1} | change
     with pytest.raises((ValueError, TypeError), match=message):
         multiple_shooting(**arguments)
+
+
+def test_a_window_holds_the_times_up_to_its_horizon_and_the_count_goes_by_its_gaps():
+    assert [window(T, horizon) for horizon in (0.1, 0.55, 1.5, 3.0, 9.0)] == [2, 6, 16, 31, 31]
+    fit = growing_horizon(Linear(), T, SPIRAL, horizons=(0.5, 3.0), epochs=(3, 2), lr=1e-3, steps=2)
+    assert fit.nfe == 4 * 2 * (3 * 5 + 2 * 30) and len(fit.losses) == 5
+
+
+def test_a_rollout_may_be_begun_elsewhere_than_at_the_data():
+    x0 = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    fit = growing_horizon(Linear(), T, SPIRAL, horizons=(3.0,), epochs=1, lr=1e-3, x0=x0)
+    assert torch.equal(fit.x0, x0)
+
+
+def test_a_seed_that_has_stopped_stays_as_it_was_and_has_no_more_losses():
+    there, on_the_way = Linear(), Linear()
+    with torch.no_grad():
+        there.A.copy_(TRUE)
+    fit = full_rollout([there, on_the_way], T, SPIRAL, epochs=12, lr=0.05, every=4, target=1e-6)
+    assert torch.equal(there.A, TRUE) and fit.epoch[0] == 0
+    assert fit.losses[:, 0].isnan().all() and fit.losses[:, 1].isfinite().all()
+
+
+def test_a_seed_that_blows_up_is_left_there_and_the_other_goes_on():
+    class Explosive(Linear):
+        def forward(self, t, x):
+            return (x @ self.A.T) ** 7
+
+    fit = full_rollout([Explosive(), Explosive(scale=1e-6)], T, SPIRAL, epochs=50, lr=0.3, every=1)
+    end = fit.failed[0]
+    assert 0 < end < 50 and fit.failed[1] == -1 and fit.losses[:, 1].isfinite().all()
+    assert fit.losses[: end - 1, 0].isfinite().all() and fit.losses[end - 1 :, 0].isnan().all()
 
 
 def test_horizons_must_grow():

@@ -90,6 +90,37 @@ def test_a_run_in_pieces_by_deadlines_is_bit_for_bit_one_run(tmp_path, loader):
     assert rest.stopped == "epochs" and same(whole, pieces) and rest.loss == history.loss
 
 
+def press_ctrl_c_after(epoch: int):
+    """A callback."""
+    return lambda net, history: signal.raise_signal(signal.SIGINT) if history.epochs == epoch else None
+
+
+def test_a_torch_scheduler_goes_on_where_it_was(tmp_path):
+    def run(path=None, callback=None):
+        net = model()
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        schedule = torch.optim.lr_scheduler.StepLR(opt, 2, 0.1)
+        return train(net, path, optimizer=opt, options=None, schedule=schedule, epochs=6, callback=callback)
+
+    first = run(tmp_path / "run.pt", press_ctrl_c_after(3))
+    assert first.stopped == "interrupted" and first.epochs == 3
+    whole, rest = run(), run(tmp_path / "run.pt")
+    assert rest.lr == whole.lr == pytest.approx([0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]) and rest.loss == whole.loss
+
+
+def test_evaluations_a_step_of_an_epoch_in_two_parts_are_those_of_each(tmp_path):
+    class Counting(nn.Linear):
+        nfe_forward = nfe_backward = 0
+
+        def forward(self, x):
+            self.nfe_forward += 4
+            return super().forward(x)
+
+    for _ in range(9):  # a batch each, of 6 an epoch
+        train(Counting(4, 1), tmp_path / "run.pt", epochs=3, deadline=0)
+    assert train(Counting(4, 1), tmp_path / "run.pt", epochs=3).nfe_forward == [4, 4, 4]
+
+
 KILLED = """
 import os, random, signal, sys, time
 import torch
@@ -149,6 +180,31 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     history = train(net, path)
     again = model()
     assert train(again, path) == history and same(net, again)
+
+
+def test_a_run_that_met_its_target_is_not_trained_on(tmp_path):
+    first, again = model(), model()
+    history = train(first, tmp_path / "a.pt", target=1e9)
+    assert history.stopped == "target" and history.epochs == 1
+    assert train(again, tmp_path / "a.pt", target=1e9) == history and same(first, again)
+
+
+def test_what_killed_runs_have_left_beside_the_checkpoint_is_cleared(tmp_path):
+    (tmp_path / ".run.pt.4711.part").write_bytes(b"half")
+    (tmp_path / ".other.pt.4711.part").write_bytes(b"not ours")
+    train(model(), tmp_path / "run.pt", epochs=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.pt", ".other.pt.4711.part"}
+
+
+def test_weights_that_are_not_finite_never_replace_good_ones(tmp_path):
+    def spoil(net, history):
+        if history.epochs == 2:
+            with torch.no_grad():
+                net[0].weight[0, 0] = torch.nan
+
+    with pytest.raises(NonFiniteLoss, match=r"a weight is not finite at step 12.*run\.pt"):
+        train(model(), tmp_path / "run.pt", callback=spoil)
+    assert ckpt.load(tmp_path / "run.pt")["epoch"] == 1
 
 
 def test_a_checkpoint_of_other_settings_is_refused_by_what_differs(tmp_path):

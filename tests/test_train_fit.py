@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib.train import Augmentation, History, NonFiniteLoss, cosine, drops, fit, fit_seeds, warmup
 from course_lib.train.device import Runtime
+from course_lib.train.objective import accuracy, met
+from course_lib.train.optim import SCHEDULES
 
 X = torch.linspace(-1, 1, 50)[:, None]
 Y = torch.sin(3 * X)
@@ -99,6 +101,7 @@ def test_each_seed_trains_as_if_alone(optimizer, options, batch_size, trace):
         epochs=20,
         batch_size=batch_size,
         clip=0.5,
+        schedule="cosine",
         penalty=lambda m: 1e-3 * m[0].weight.square().sum(),
         metrics={"worst": lambda p, y: (p - y).abs().max()},
     )
@@ -152,6 +155,39 @@ def test_a_trace_gives_what_vmap_gives(dtype):
     torch.testing.assert_close(weights(together.models[1]), weights(alone), rtol=1e-2, atol=1e-3)
 
 
+def test_held_out_data_are_measured_and_at_the_epochs_due_alone():
+    held = (X + 0.3, Y)
+    settings = dict(epochs=5, validation=held, eval_every=2, metrics={"mae": nn.functional.l1_loss})
+    model = net(1)
+    history, together = fit(model, (X, Y), seed=1, **settings), fit_seeds(net, (X, Y), seeds=[0, 1], **settings)
+    for found in (history.metrics, together.history[1].metrics):
+        assert [math.isnan(v) for v in found["val_mae"]] == [True, False, True, False, False]
+        assert found["val_loss"][-1] == pytest.approx(nn.functional.mse_loss(model(held[0]), Y).item(), rel=1e-4)
+        assert found["val_mae"][-1] == pytest.approx((model(held[0]) - Y).abs().mean().item(), rel=1e-4)
+
+
+def test_an_evaluation_weighs_batches_by_size_without_dropout_and_training_goes_on_with_it():
+    model = nn.Sequential(net(0), nn.Dropout(0.5))
+    held = DataLoader(TensorDataset(X, Y), batch_size=40)  # 40 and 10
+    history = fit(model, (X, Y), seed=0, epochs=2, validation=held)
+    assert model.training
+    model.eval()
+    assert history.metrics["val_loss"][-1] == pytest.approx(nn.functional.mse_loss(model(X), Y).item(), rel=1e-5)
+
+
+def test_an_incomplete_last_batch_is_left_out_where_asked():
+    sizes = []
+    options = {"batch_size": 16, "drop_last": True, "augment": lambda x, generator: sizes.append(len(x)) or x}
+    assert fit(net(0), (X, Y), seed=0, epochs=2, **options).steps == 6 and sizes == [16] * 6
+
+
+def test_a_target_is_met_where_it_is_reached_and_a_logit_of_zero_is_the_border():
+    assert met(0.5, 0.5, "loss") and not met(0.51, 0.5, "val_loss") and not met(0.4, None, "loss")
+    assert met(0.5, 0.5, "val_accuracy") and not met(0.49, 0.5, "accuracy")
+    logits, classes = torch.tensor([[0.2], [-0.2], [-0.1], [0.1]]), torch.tensor([[1.0], [0.0], [1.0], [1.0]])
+    assert accuracy(logits, classes) == 0.75
+
+
 def test_each_seed_stops_at_its_own_target():
     settings = dict(lr=0.02, epochs=200, target=0.05)
     together = fit_seeds(net, (X, Y), seeds=[0, 1, 2], **settings)
@@ -199,6 +235,8 @@ def test_levenberg_marquardt_solves_a_linear_problem_in_a_step_and_a_small_net_t
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
     assert line.weight.item() == pytest.approx(slope.item(), rel=1e-9)
     assert history.grad_norm[1] < 1e-9 < history.grad_norm[0]
+    norms = [fit(net(0), (X, Y), seed=0, epochs=1, optimizer=name).grad_norm[0] for name in ("lm", "sgd")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     model = net(0).double()
     assert fit(model, (x, y), seed=0, epochs=60, optimizer="lm", lr=1.0).loss[-1] < 1e-7
     wide = nn.Linear(60, 1).double()  # more weights than residuals: the Jacobian goes by rows
@@ -230,6 +268,8 @@ def test_lbfgs_takes_back_a_step_to_where_the_loss_is_not_finite():
 def test_schedules():
     assert [drops(0.1, at=(0.5, 0.75))(s) for s in (0, 0.5, 0.8)] == pytest.approx([1, 0.1, 0.01])
     assert [warmup(0.2)(s) for s in (0, 0.1, 0.2, 0.6)] == pytest.approx([0, 0.5, 1, 0.5])
+    assert [warmup(0.2, then=cosine)(s) for s in (0.1, 0.2, 0.6, 1)] == pytest.approx([0.5, 1, 0.5, 0])
+    assert [SCHEDULES["triangle"](s) for s in (0.1, 0.2, 0.6)] == pytest.approx([0.5, 1, 0.5])
     model = net(0)
     opt = torch.optim.SGD(model.parameters(), lr=1.0)
     history = fit(model, (X, Y), seed=0, epochs=4, optimizer=opt, schedule=torch.optim.lr_scheduler.StepLR(opt, 2, 0.1))
@@ -247,8 +287,10 @@ def test_function_evaluations_are_counted_by_step_and_evaluation_is_left_out():
             self.nfe_backward += 2
             return self.net(x)
 
-    history = fit(Counting(), (X, Y), seed=0, epochs=2, batch_size=10, validation=(X, Y), metrics={"mae": nn.L1Loss()})
+    model = Counting()
+    history = fit(model, (X, Y), seed=0, epochs=2, batch_size=10, validation=(X, Y), metrics={"mae": nn.L1Loss()})
     assert history.nfe_forward == [4, 4] and history.nfe_backward == [2, 2]
+    assert (model.nfe_forward, model.nfe_backward) == (4 * 10, 2 * 10)
 
 
 def test_accuracy_callback_and_history_round_trip():

@@ -25,6 +25,9 @@ def test_a_log_file_gets_whole_lines_now_and_then_and_the_last_one(monkeypatch):
         lines.show(epoch, {"loss": 1 / epoch, "val_accuracy": 0.5})
     lines.close()
     assert log.getvalue() == "epoch 3/3 loss 0.3333 val_accuracy 0.5\n"
+    lines = progress.Lines(3, every=0.0)
+    lines.show(1, {"loss": 0.5})
+    assert log.getvalue().endswith("\nepoch 1/3 loss 0.5\n")
 
 
 def test_a_terminal_gets_a_bar_that_says_where_it_is_and_goes_away(monkeypatch):
