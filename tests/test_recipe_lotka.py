@@ -39,6 +39,40 @@ def test_the_choice_never_sees_the_test_years():
     assert lotka_volterra.choose(config, data, [0, 1]) == lotka_volterra.choose(config, altered, [0, 1])
 
 
+def test_the_forecast_is_fitted_to_its_years_and_judged_on_the_others(monkeypatch):
+    """With the choice made: the median counts, not the mean, and the test years are no part of the fit."""
+    chosen = recipe("lotka-volterra")
+    config = chosen.configure(small=True, epochs=30, polish=10)
+    errors = {(3, 1e-3): [1.0, 1.0, 9.0], (4, 1e-3): [2.0, 2.0, 2.0]}
+    monkeypatch.setattr(lotka_volterra, "choose", lambda *arguments: errors)
+    data = lotka_volterra.load(config, Setup())
+    altered = data._replace(logs=data.logs.clone())
+    altered.logs[config.years :] += 3.0
+    one, two = (list(lotka_volterra.run_forecast(config, d, [0, 1, 2])) for d in (data, altered))
+    for a, b in zip(one, two, strict=True):
+        assert (a.final["width"], a.final["decay"]) == (3, 1e-3) and a.history.loss == b.history.loss
+        assert a.final["training_error"] == b.final["training_error"] and a.final["test_error"] != b.final["test_error"]
+        for run in (a, b):
+            assert run.final["test_error"] ** 2 == pytest.approx(run.history.metrics["val_loss"][-1], rel=0.05)
+    assert [run.final["held_out_error"] for run in one] == [1.0, 1.0, 9.0]
+
+
+def test_decay_holds_the_weights_down_and_continuity_joins_the_segments():
+    t = torch.linspace(0, 2, 13).unsqueeze(1)
+    wave = torch.stack((3 * t.sin(), t.cos()), -1)
+    data = wave + 0.2 * torch.randn(wave.shape, generator=torch.Generator().manual_seed(0))
+
+    def trained(**options) -> tuple[Unstructured, torch.Tensor]:
+        field = Unstructured(2, 6, seeds=[0])
+        return field, shoot(field, t, data, group=4, epochs=150, lr=0.03, **options).losses[-1]
+
+    free, loss = trained(continuity=0.0)
+    held, _ = trained(continuity=0.0, decay=1.0)
+    _, joined = trained(continuity=100.0)
+    assert held.net.squares().item() < 0.5 * free.net.squares().item()
+    assert joined.item() > 1.2 * loss.item()  # what joins cannot follow the noise
+
+
 def test_small_gaps_drop_other_points_for_each_seed(tmp_path):
     chosen = recipe("lotka-volterra")
     config = chosen.configure(small=True, task="gaps", drop=0.8, epochs=120, step=0.5)
@@ -46,6 +80,7 @@ def test_small_gaps_drop_other_points_for_each_seed(tmp_path):
     (first, values), (second, _) = (lotka_volterra.observed(config, data, seed) for seed in (0, 1))
     assert len(first) == len(second) == 20 and not torch.equal(first, second)
     assert first[0] == 0 and first[-1] == 100 and (first.diff() > 0).all() and values.shape == (20, 2)
+    assert (values - data.logs[first]).std() == pytest.approx(0.1, rel=0.3)
     record = execute(chosen, config, Setup(seeds=(0, 1), small=True, out=str(tmp_path)))
     assert set(record.values("points")) == {20}
     for run in record.runs:

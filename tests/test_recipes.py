@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from course_lib import records
+from course_lib.data import annulus
 from course_lib.integrators import SolveError
 from course_lib.neural_ode import NeuralODE
 from course_lib.recipes import MODULES, Setup, anode_toy, cli, execute, missing, mnist_models, mnist_odenet, recipe
@@ -18,7 +19,7 @@ from course_lib.recipes import cifar10_hamiltonian as cifar
 from course_lib.recipes.base import _plain, extended, parameters
 from course_lib.recipes.conv_blocks import ConvField
 from course_lib.recipes.throughput import flops_per_sample, matrix_teraflops
-from course_lib.train import History
+from course_lib.train import Augmentation, History
 from course_lib.train import checkpoint as ckpt
 from course_lib.train.objective import Objective
 from course_lib.train.session import Session
@@ -63,6 +64,65 @@ def test_weight_decay_is_keras_l2():
     w = torch.nn.Parameter(torch.tensor([[3.0]]))
     (1e-4 * w.square().sum()).backward()
     assert w.grad.item() == pytest.approx(cifar.Config().weight_decay * 3.0)
+
+
+def test_changes_go_over_the_small_settings_and_these_over_the_preset():
+    chosen = recipe("mnist-odenet")
+    assert chosen.configure(preset="fast").epochs == 40 and chosen.configure(preset="fast", small=True).epochs == 2
+    assert chosen.configure(preset="fast", small=True, epochs=7).epochs == 7
+    with pytest.raises(ValueError, match="preset='quick' is unknown: give published, fast, brief"):
+        chosen.configure(preset="quick")
+
+
+class Seen(Exception):
+    """What a recipe hands to the trainer."""
+
+
+def handed(module, trainer: str, monkeypatch, seeds=(0,), **changes) -> tuple:
+    """Positional and named arguments of the first call of the trainer; the data."""
+
+    def stop(*arguments, **options):
+        raise Seen(arguments, options)
+
+    monkeypatch.setattr(module, trainer, stop)
+    chosen = module.RECIPE
+    config, setup = chosen.configure(small=True, **changes), Setup(small=True)
+    data = chosen.load(config, setup)
+    with pytest.raises(Seen) as seen:
+        list(chosen.run(config, data, list(seeds), setup, lambda seed: None))
+    return *seen.value.args, data
+
+
+def test_cifar_trains_on_whole_batches_with_shifts_and_flips_and_is_measured_on_the_test_images(monkeypatch):
+    (_, (x, y), loss), options, data = handed(cifar, "fit", monkeypatch, smoothing=0.1, cutout=3, clip=0.0, shift=2)
+    mean = data.x.double().mean(0)
+    for images, raw in ((x, data.x), (options["validation"][0], data.x_test)):  # the training images' mean for both
+        torch.testing.assert_close(images.double(), (raw - mean) / 128, rtol=0, atol=1e-5)
+    assert torch.equal(y, data.y) and torch.equal(options["validation"][1], data.y_test)
+    assert options["augment"] == Augmentation(2, "nearest", flip=True, cutout=3) and options["drop_last"]
+    assert loss.label_smoothing == 0.1 and options["clip"] is None
+
+
+def test_mnist_trains_on_whole_batches_and_mlps_without_crops(monkeypatch):
+    for kind, augment in (("resnet1", Augmentation(1)), ("mlp", None), ("mlp-deskewed", None)):
+        (_, (x, y), _), options, data = handed(mnist_odenet, "fit", monkeypatch, model=kind)
+        assert options["augment"] == augment and options["drop_last"] and options["options"] == {"momentum": 0.9}
+        for images, raw in ((x, data.x), (options["validation"][0], data.x_test)):
+            raw = raw / 255
+            assert torch.equal(images, mnist_models.deskew(raw) if kind == "mlp-deskewed" else raw)
+        assert torch.equal(y, data.y) and torch.equal(options["validation"][1], data.y_test)
+
+
+def test_the_last_epoch_counts_and_the_best_is_given_beside_it():
+    known = dict(loss=[1.0] * 3, nfe_forward=[8, 14, 20], nfe_backward=[0, 0, 26], seconds=[1.0, 2.0, 3.0], steps=30)
+    history = History(metrics={"val_accuracy": [0.5, 0.9, 0.75]}, **known)
+    final = mnist_odenet.final(history, 5)
+    assert (final["test_error"], final["seconds_a_step"], final["nfe_forward"]) == (0.25, 0.1, 20)
+    assert final["best_test_error"] == pytest.approx(0.1) and final["nfe_backward"] == 26
+    history = History(metrics={"val_accuracy": [0.5, 0.91, 0.75], "val_loss": [3.0, 2.0, 2.5]}, **known)
+    final = cifar.final(history, torch.nn.Linear(2, 1), cifar.Config(), 6e12, 10.0)
+    assert (final["test_accuracy"], final["best_test_accuracy"], final["test_loss"]) == (0.75, 0.91, 2.5)
+    assert final["seconds_to_90.37"] == 2.0 and final["teraflops"] == pytest.approx(6)
 
 
 def test_deskewing_straightens_a_leaning_bar():
@@ -185,6 +245,9 @@ def test_a_record_is_extended_by_the_missing_seeds_alone(tmp_path):
     assert both.runs[1].final["test_error"] != both.runs[0].final["test_error"]
     with pytest.raises(ValueError, match="holds another configuration"):
         execute(chosen, chosen.configure(small=True, model="mlp", lr=0.01), Setup(out=str(tmp_path), small=True))
+    altered = replace(chosen, load=lambda *arguments: replace(chosen.load(*arguments), checksum="1" * 64))
+    with pytest.raises(ValueError, match="holds another configuration or data set"):
+        execute(altered, config, Setup(out=str(tmp_path), small=True))
 
 
 def test_a_seed_given_twice_is_run_once():
@@ -249,6 +312,21 @@ def test_time_that_is_over_stops_a_run_and_the_record_says_how_far(tmp_path):
     assert not list(tmp_path.glob("*.json")) and list((tmp_path / "checkpoints").iterdir())
     assert command("run", "mnist-odenet", "--small", "--model", "mlp", "--quiet", "--out", out, "--minutes", "9") == 0
     assert records.read(tmp_path / "mnist-odenet-mlp-small.json").complete
+
+
+def test_minutes_are_minutes(monkeypatch):
+    class Stopped(ValueError):
+        pass
+
+    def stop(chosen, config, setup):
+        raise Stopped(setup.deadline)
+
+    monkeypatch.setattr(cli, "execute", stop)
+    monkeypatch.setattr(cli.time, "monotonic", lambda: 1000.0)
+    errors = []
+    monkeypatch.setattr(cli, "print", lambda text, file: errors.append(text), raising=False)
+    assert command("run", "mnist-odenet", "--small", "--minutes", "2.5") == 1
+    assert errors == ["mnist-odenet: 1150.0"]
 
 
 def test_sigterm_ends_a_run_with_a_record(tmp_path, monkeypatch):
@@ -424,13 +502,36 @@ def test_the_annulus_recipe_has_the_published_nets_and_its_small_ones_learn(kind
     chosen = recipe("anode-toy")
     assert parameters(anode_toy.model(chosen.configure(model=kind))) == count
     setup = Setup(seeds=(0, 1), small=True, out=str(tmp_path))
-    record = execute(chosen, chosen.configure(small=True, model=kind), setup)
+    record = execute(chosen, chosen.configure(small=True, model=kind, target=0.4), setup)
     assert record.complete and record.seeds == [0, 1] and len(list(tmp_path.glob("*.json"))) == 1
     for run in record.runs:
         assert run.final["train_loss"] < 0.6 * run.history.loss[0]
         assert (run.final["nfe_last"] >= 8) == (kind != "resnet")
+        losses, known = run.history.metrics["val_loss"], run.final
+        assert known["val_accuracy"] > 0.6 and known["val_loss"] == losses[-1]
+        assert known["reached"] == 1 and losses[known["epochs_to_target"] - 1] <= 0.4
+        assert all(loss > 0.4 for loss in losses[: known["epochs_to_target"] - 1])
     with pytest.raises(ValueError, match="model='plain' is unknown"):
         execute(chosen, chosen.configure(small=True, model="plain"), Setup(small=True))
+
+
+def test_the_annulus_recipe_gives_each_seed_points_of_its_own_and_a_draw_besides_to_all(monkeypatch):
+    (_, data, loss), options, _ = handed(anode_toy, "fit_seeds", monkeypatch, seeds=(3, 4))
+    draws = [data(3), data(4), options["validation"]]
+    for (x, y), seed in zip(draws, (3, 4, anode_toy.VALIDATION_SEED), strict=True):
+        inputs, targets = annulus(60, 180, seed=seed)
+        assert torch.equal(x, inputs) and torch.equal(y, targets)
+    assert loss == "smooth_l1" and options["seeds"] == [3, 4]
+
+
+def test_the_penalty_of_the_curve_and_the_moves_of_the_spirals_count():
+    def final(name: str, **changes) -> dict:
+        chosen = recipe(name)
+        return execute(chosen, chosen.configure(small=True, epochs=2, **changes), Setup(small=True)).runs[0].final
+
+    assert final("implicit-1d", smooth=10.0)["train_loss"] != final("implicit-1d", smooth=0.0)["train_loss"]
+    still, moved = (final("implicit-spirals", noise=noise) for noise in (0.0, 2.0))
+    assert still["val_accuracy"] == moved["val_accuracy"] == still["val_accuracy_moved"] != moved["val_accuracy_moved"]
 
 
 def test_seeds_of_an_implicit_recipe_can_be_added_later(tmp_path):
