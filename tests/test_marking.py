@@ -10,9 +10,11 @@ from dataclasses import replace
 import marking_tools as tools
 import nbformat
 import pytest
+import torch
 
 from course_lib.marking import __main__ as command
-from course_lib.marking import restore, run, sandbox
+from course_lib.marking import one, restore, run, sandbox
+from course_lib.marking.examiner import Examination, examine
 from course_lib.marking.sandbox import Limits
 
 RIGHT = tools.RIGHT
@@ -128,6 +130,35 @@ def test_an_answer_that_forks_answers_once(source, tmp_path):
     folder, assignment = source
     forks = {"half": "import os; os.fork(); return f(x) / 2", "slope": "import os; os.fork(); return x.sin().sum()"}
     assert set(tools.marked(tools.notebook(folder, RIGHT | forks), assignment, tmp_path).values()) == {""}
+
+
+def test_what_an_answer_prints_under_a_check_is_shown_to_nobody(source, tmp_path):
+    folder, assignment = source
+    nb = tools.notebook(folder, RIGHT | {"twice": "print('called with', x); return 2 * x"}, after=("print('mine')",))
+    examination = Examination(assignment, tools.LIMITS, tmp_path, tools.kind())
+    try:
+        said = examine(nb, examination)
+    finally:
+        examination.stop()
+    assert "holds: the secret number" in said["twice"][0]
+    assert "called with" not in nbformat.writes(nb).replace("print('called with'", "") + repr(said)
+    assert nb.cells[-1].outputs[0].text == "mine\n"
+
+
+def test_random_numbers_of_a_check_are_the_same_each_time_and_so_are_the_answers_own(source, tmp_path):
+    _, assignment = source
+    cells = [nbformat.from_dict(cell) for cell in assignment.cells]
+    for cell in cells:
+        if restore.grade_id(cell) == "twice-check":
+            cell.source = "print(torch.rand(2).tolist(), twice().tolist())"
+    examination = Examination(replace(assignment, cells=tuple(cells)), tools.LIMITS, tmp_path, tools.kind())
+    try:
+        examination.run("import torch\ndef twice():\n    return torch.rand(2)")
+        first, again = (examination.check("twice-check") for _ in range(2))
+    finally:
+        examination.stop()
+    torch.manual_seed(0)
+    assert first == again == (f"{torch.rand(2).tolist()} {torch.rand(2).tolist()}\n", "")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -270,3 +301,30 @@ def test_every_file_name_is_found_and_links_lead_nowhere(tmp_path):
     assert found == {"??": "tiny", "two lines": None, "o'k \"x\"": "tiny", "eve": "tiny"}
     keys = {run.key(s, {}, Limits()) for s in run.find(folder, {"tiny": None})}
     assert len(keys) == 4
+
+
+def test_a_record_is_of_its_file_its_checks_and_its_limits(source, tmp_path):
+    _, assignment = source
+    path = tmp_path / "tiny.ipynb"
+    path.write_text("{}")
+    handed = run.Submission("ada", "tiny", path, "tiny.ipynb")
+    known, other = {"tiny": assignment}, {"tiny": replace(assignment, key="0" * 16)}
+    keys = [run.key(handed, known, Limits()), run.key(handed, other, Limits()), run.key(handed, known, Limits(cell=1))]
+    path.write_text("{ }")
+    keys.append(run.key(handed, known, Limits()))
+    assert len(set(keys)) == 4 and run.key(handed, known, Limits()) == keys[-1]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "marks.csv"
+    one.write(path, "old")
+
+    def cut(self, text, **options):
+        with open(self, "w") as file:
+            file.write(text[:1])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(one.Path, "write_text", cut)
+    with pytest.raises(OSError, match="no space"):
+        one.write(path, "new")
+    assert path.read_text() == "old"

@@ -91,6 +91,25 @@ def test_the_gradebook_has_the_class(school):
     assert scores == {"Zoë O'Neil \"Z\"": 6, "=cmd()": 5, "李 雷": 2}
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_notebooks_of_one_student_the_better_counts(tmp_path, order):
+    from nbgrader.api import Gradebook
+
+    from course_lib.marking import autograde
+    from course_lib.marking.run import outcome
+
+    book, outcomes = tmp_path / "gradebook.db", []
+    autograde.create(book, [tools.assignment(tmp_path / "source")])
+    for k, marks in enumerate(({"twice": 2, "half": 0, "slope": 0}, {"twice": 2, "half": 0, "slope": 3})):
+        exercises = [{"id": name, "marks": mark} for name, mark in marks.items()]
+        record = {"student": "ada", "assignment": "tiny", "handed_in": f"{k}.ipynb", "marks": sum(marks.values())}
+        (tmp_path / f"{k}.json").write_text(json.dumps(record | {"points": 6, "note": "", "exercises": exercises}))
+        outcomes.append(outcome(tmp_path / f"{k}.json"))
+    autograde.enter(book, [outcomes[k] for k in order])
+    with Gradebook(f"sqlite:///{book}") as found:
+        assert found.find_submission("tiny", "ada").score == 5
+
+
 def test_again_it_marks_only_what_has_changed(school, capsys):
     root, source, folder, _ = school
     records = root / "handed in-marks" / "records"

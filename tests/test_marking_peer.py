@@ -111,6 +111,30 @@ def test_a_field_that_counts_is_called_where_it_is_and_a_plain_one_travels(peers
         put(lambda F: setattr(F, "calls", 0))(F)
 
 
+HELD = torch.zeros(1)
+
+
+def stores(x):
+    HELD[0] = x
+    return x
+
+
+def adds(x):
+    HELD.add_(x)
+    return x
+
+
+def remembers(x):
+    global LAST
+    LAST = x
+    return x
+
+
+@pytest.mark.parametrize("f", [stores, adds, remembers])
+def test_a_function_that_changes_what_lies_outside_stays_where_it_is(f):
+    assert not functions.plain(f, {}) and functions.plain(lambda x: x + HELD, {})
+
+
 def test_gradients_cross_over_and_back(peers):
     """Against autograd in one piece: through an answer, and through a field that the answer calls."""
     _, put = peers
