@@ -9,6 +9,7 @@ import shutil
 import pytest
 import torch
 from torch import nn
+from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,6 +17,7 @@ from course_lib.train import Augmentation, History, NonFiniteLoss, cosine, drops
 from course_lib.train.device import Runtime
 from course_lib.train.objective import accuracy, met
 from course_lib.train.optim import SCHEDULES
+from course_lib.train.traced import traced_each
 
 X = torch.linspace(-1, 1, 50)[:, None]
 Y = torch.sin(3 * X)
@@ -153,6 +155,19 @@ def test_a_trace_gives_what_vmap_gives(dtype):
     fit(alone, (X, Y), seed=1, epochs=450, lr=0.01)
     together = fit_seeds(net, (X, Y), seeds=[0, 1], epochs=450, lr=0.01)
     torch.testing.assert_close(weights(together.models[1]), weights(alone), rtol=1e-2, atol=1e-3)
+
+
+def test_a_trace_transposes_nothing_to_and_fro():
+    def loss(W, b, x):
+        return nn.functional.linear(x.tanh(), W, b).square().mean()
+
+    arguments = torch.randn(3, 4, 4), torch.randn(3, 4), torch.randn(3, 5, 4)
+    trace = traced_each(grad(loss, argnums=(0, 1, 2)), *arguments)
+    transposes = [n for n in trace.graph.nodes if n.target is torch.transpose]
+    assert transposes and not [n for n in transposes if n.args[0] in transposes]
+    assert not [n for n in trace.graph.nodes if n.target is torch.ops.aten.view.default]
+    for found, wanted in zip(trace(*arguments), vmap(grad(loss, argnums=(0, 1, 2)))(*arguments), strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
 def test_held_out_data_are_measured_and_at_the_epochs_due_alone():

@@ -24,8 +24,10 @@ COPIES = {aten.detach.default, aten.alias.default}
 DIRECT = {
     aten.add.Tensor: operator.add, aten.sub.Tensor: operator.sub, aten.mul.Tensor: operator.mul,
     aten.neg.default: operator.neg, aten.bmm.default: torch.bmm, aten.transpose.int: torch.transpose,
-    aten.tanh.default: torch.tanh, aten.relu.default: torch.relu,
+    aten.tanh.default: torch.tanh, aten.relu.default: torch.relu, aten.view.default: Tensor.view,
+    aten.sum.dim_IntList: torch.sum,
 }  # fmt: skip
+TRANSPOSES = {aten.transpose.int, torch.transpose}
 
 
 class TracedStep:
@@ -72,8 +74,8 @@ def simplify(module: fx.GraphModule) -> fx.GraphModule:
     """Take out what changes nothing, and let a product and its bias be one operation. The values stay the same."""
     graph = module.graph
     for node in [n for n in graph.nodes if n.op == "call_function"]:
-        if changes_nothing(node):
-            node.replace_all_uses_with(node.args[0])
+        if (same := unchanged(node)) is not None:
+            node.replace_all_uses_with(same)
             graph.erase_node(node)
         elif (pair := biased_product(node)) is not None:
             bias, product = pair
@@ -91,17 +93,19 @@ def simplify(module: fx.GraphModule) -> fx.GraphModule:
     return module
 
 
-def changes_nothing(node: fx.Node) -> bool:
-    """Whether the node's result is its first argument: same numbers, shape, strides and type."""
+def unchanged(node: fx.Node) -> fx.Node | None:
+    """What the node's result is the same as: numbers, shape, strides and type; None if it is new."""
     source = node.args[0] if node.args else None
     if not isinstance(source, fx.Node) or "val" not in node.meta:
-        return False
+        return None
+    if node.target in TRANSPOSES and source.target in TRANSPOSES and set(node.args[1:]) == set(source.args[1:]):
+        return source.args[0]
     before, after = source.meta.get("val"), node.meta["val"]
     if not isinstance(before, Tensor) or not isinstance(after, Tensor):
-        return False
+        return None
     one = node.target is aten.mul.Scalar and node.args[1] == 1
     same = (before.shape, before.stride(), before.dtype) == (after.shape, after.stride(), after.dtype)
-    return same and (one or node.target in VIEWS or node.target in COPIES)
+    return source if same and (one or node.target in VIEWS or node.target in COPIES) else None
 
 
 def biased_product(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
