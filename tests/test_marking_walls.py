@@ -12,7 +12,7 @@ import marking_tools as tools
 import psutil
 import pytest
 
-from course_lib.marking import sandbox
+from course_lib.marking import limits, sandbox
 from course_lib.marking.examiner import Examination
 from course_lib.marking.processes import end
 from course_lib.marking.walled import Cold, Warm
@@ -140,6 +140,22 @@ patched = torch.sin is torch.cos
 """, "left", "shared", "asleep", "patched")  # fmt: skip
     assert (left, shared, asleep, patched) == ([], -1, [], False)
     assert original is None or (kind.process.pid == original and kind.process.poll() is None)
+
+
+def test_a_notebook_has_its_limits_and_cannot_raise_them(kind, assignment, tmp_path):
+    held, raised = found(kind, assignment, tmp_path, """
+import resource
+kinds = [getattr(resource, "RLIMIT_" + name) for name in ("CPU", "AS", "FSIZE", "NOFILE", "CORE")]
+held, raised = [resource.getrlimit(kind) for kind in kinds], []
+for kind in kinds:
+    try:
+        resource.setrlimit(kind, (2**40, 2**40))
+        raised.append(kind)
+    except (ValueError, OSError):
+        pass
+""", "held", "raised")  # fmt: skip
+    values = (tools.LIMITS.total, tools.LIMITS.memory, limits.FILE, limits.OPEN_FILES, 0)
+    assert held == [(value, value) for value in values] and raised == []
 
 
 def test_random_numbers_are_not_those_of_the_notebook_before(kind, assignment, tmp_path):

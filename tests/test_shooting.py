@@ -219,9 +219,9 @@ def test_a_rollout_may_be_begun_elsewhere_than_at_the_data():
 def test_a_seed_that_has_stopped_stays_as_it_was_and_has_no_more_losses():
     there, on_the_way = Linear(), Linear()
     with torch.no_grad():
-        there.A.copy_(TRUE)
-    fit = full_rollout([there, on_the_way], T, SPIRAL, epochs=12, lr=0.05, every=4, target=1e-6)
-    assert torch.equal(there.A, TRUE) and fit.epoch[0] == 0
+        there.A.copy_(TRUE + 0.01)
+    fit = full_rollout([there, on_the_way], T, SPIRAL, epochs=12, lr=1e-3, every=4, target=0.01)
+    assert torch.equal(there.A, TRUE + 0.01) and fit.epoch[0] == 0 and 1e-4 < fit.rollout[0] < 0.01 < fit.rollout[1]
     assert fit.losses[:, 0].isnan().all() and fit.losses[:, 1].isfinite().all()
 
 
