@@ -284,6 +284,9 @@ def test_a_message_that_is_none_ends_the_talk():
         wire.send(message, [])
         with pytest.raises(Gone):
             examiner.ask({"op": "get", "name": "x"})
+    wire.send(plain | {"reply": "a guess", "flags": []}, [])  # sent ahead, before anybody has asked
+    with pytest.raises(Gone, match="answers what it was not asked"):
+        examiner.clear()
     theirs.sendall(HEAD.pack(TEXT + 1, 0))
     with pytest.raises(Gone, match="too large"):
         examiner.ask({"op": "get", "name": "x"})
