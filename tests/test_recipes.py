@@ -378,6 +378,13 @@ def test_record_runs_what_is_missing_within_its_time(tmp_path, monkeypatch):
     assert command("record", "cifar11") == 1 and command("record", chosen.name) == 2 and len(ran) == 4
 
 
+def test_a_damaged_record_is_named_in_one_line(tmp_path, capsys):
+    (tmp_path / "a.json").write_text("{")
+    assert command("record", "mnist-odenet", "--out", str(tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("record: ") and "a.json: is not a readable JSON file" in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_lets_the_run_that_is_being_made_end_in_its_own_way(name):
     child = f"""

@@ -87,15 +87,16 @@ def record_missing(arguments) -> int:
     """Run what `missing` lists for the recipe, one after another, each in a process of its own; 1 if one fails."""
     try:
         chosen = recipe(arguments.name)
-    except ValueError as error:
+        options = parser(chosen).parse_args(arguments.rest)
+        if options.out is None:
+            print("record: say where (--out FOLDER)", file=sys.stderr)
+            return 2
+        wanted = wanting(chosen, read_all(options.out))
+    except ValueError as error:  # a record that cannot be read among them
         print(f"record: {error}", file=sys.stderr)
         return 1
-    options = parser(chosen).parse_args(arguments.rest)
-    if options.out is None:
-        print("record: say where (--out FOLDER)", file=sys.stderr)
-        return 2
     end, failed = time.monotonic() + 60 * options.minutes, 0
-    for changes in wanting(chosen, read_all(options.out)):
+    for changes in wanted:
         left = (end - time.monotonic()) / 60
         if left <= 0:
             break
