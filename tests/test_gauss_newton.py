@@ -129,6 +129,16 @@ def test_lotka_volterra_by_a_net_and_seeds_together_are_seeds_alone():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_the_weights_kept_are_those_of_the_best_rollout_and_a_seed_that_is_there_goes_no_further():
+    data = SPIRAL + 0.2 * torch.randn(SPIRAL.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    field = Linear()
+    with torch.no_grad():
+        field.A.copy_(TRUE)
+    fit = fit_trajectory(field, T, data, groups=(1,))  # single gaps say little through so much noise
+    assert fit.rollouts[1] > fit.rollouts[0] == fit.rollout and fit.epoch == 0 and torch.equal(field.A, TRUE)
+    assert len(fit_trajectory(Linear(), T, SPIRAL, target=1e-2).checks) == 2  # the start, and after one stage
+
+
 def test_ridge_holds_the_weights_down():
     sizes = []
     for ridge in (1e-6, 0.1):
