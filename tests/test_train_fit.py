@@ -308,6 +308,23 @@ def test_function_evaluations_are_counted_by_step_and_evaluation_is_left_out():
     assert (model.nfe_forward, model.nfe_backward) == (4 * 10, 2 * 10)
 
 
+def test_evaluations_of_seeds_that_step_together_are_those_of_a_step_too():
+    class Together(nn.Module):
+        def __init__(self, seed):
+            super().__init__()
+            self.net = net(seed)
+
+        def forward(self, x):
+            return self.net(x)
+
+        def together(self, params, buffers, x):
+            out = torch.func.vmap(lambda p, x: torch.func.functional_call(self, p, (x,)))(params, x)
+            return out, torch.tensor([6.0, 8.0])
+
+    found = fit_seeds(Together, (X, Y), seeds=[0, 1], epochs=2, batch_size=16)  # four steps an epoch
+    assert found.history.nfe_forward.tolist() == [[6, 6], [8, 8]]
+
+
 def test_accuracy_callback_and_history_round_trip():
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).long()
