@@ -116,9 +116,10 @@ def test_free_starts_see_through_noise_that_starts_at_the_data_take_for_the_stat
 
 def test_a_state_of_which_the_data_show_a_part():
     guess = torch.stack((SPIRAL[:, 0], torch.gradient(SPIRAL[:, 0], spacing=(T,))[0] / 2), 1)
-    field = Linear()
-    fit = multiple_shooting(field, T, SPIRAL[:, :1], epochs=500, lr=0.05, group=5, guess=guess,
-                            observe=lambda x: x[..., :1], target=1e-4)  # fmt: skip
+    field, options = Linear(), {"group": 5, "guess": guess, "observe": lambda x: x[..., :1]}
+    begun = multiple_shooting(Linear(), T, SPIRAL[:, :1], epochs=1, lr=1e-12, **options)
+    torch.testing.assert_close(begun.starts, guess[::5][:-1])
+    fit = multiple_shooting(field, T, SPIRAL[:, :1], epochs=500, lr=0.05, target=1e-4, **options)
     assert fit.arrived and fit.x0.shape == (2,)
     rates = torch.linalg.eigvals(field.A.detach())  # the hidden variable's units are free, the eigenvalues are not
     torch.testing.assert_close(rates.imag.abs(), torch.full((2,), 2.0, dtype=torch.float64), rtol=0.02, atol=0.0)
