@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from course_lib import checks
 from course_lib.authoring import masters
 from course_lib.checks import CheckFailed, Score, installed
-from course_lib.integrators import METHODS
+from course_lib.integrators import METHODS, solve
 
 
 def real(values):
@@ -283,12 +283,14 @@ def test_code_without_a_graph_passes_and_automatic_differentiation_is_refused():
         return torch.autograd.grad(leaf.tanh().sum(), leaf)[0]
 
     with checks.without_graph():
-        by_hand = slope(x)
+        by_hand = torch.vmap(slope)(x)
         slope(x.clone().requires_grad_())
     refused = (
         by_autograd,
         torch.enable_grad()(by_autograd),
         torch.func.jacrev(torch.tanh),
+        torch.func.jacfwd(torch.tanh),
+        lambda x: torch.func.jvp(torch.tanh, (x,), (torch.ones_like(x),))[1],
         lambda x: torch.autograd.functional.jacobian(torch.tanh, x),
     )
     for differentiate in refused:
@@ -297,3 +299,53 @@ def test_code_without_a_graph_passes_and_automatic_differentiation_is_refused():
             differentiate(x)
     with pytest.raises(RuntimeError, match="another error"), checks.without_graph():
         raise RuntimeError("another error")
+
+
+def test_automatic_differentiation_is_known_by_its_refusal_of_complex_numbers():
+    x = real([0.3, -1.2])
+    seen = []
+    checks.by_arithmetic(lambda x: seen.append(x.is_complex()) or 1 - x.tanh() ** 2, x)
+    checks.by_arithmetic(lambda x: [float(v) for v in x], x)  # it takes no complex number, and need not
+    assert seen == [True]
+    refused = (
+        torch.func.jacrev(torch.tanh),
+        torch.func.jacfwd(torch.tanh),
+        lambda x: torch.autograd.functional.jacobian(torch.tanh, x),
+        lambda x: torch.autograd.grad(torch.tanh(leaf := x.requires_grad_()).sum(), leaf),
+    )
+    for differentiate in refused:
+        with pytest.raises(CheckFailed, match="automatic differentiation was used"):
+            checks.by_arithmetic(differentiate, x)
+    with pytest.raises(NotImplementedError):
+        checks.by_arithmetic(lambda x: (_ for _ in ()).throw(NotImplementedError("a blank")), x)
+
+
+def test_solvers_of_the_library_are_refused_under_any_name():
+    x, another_name = real([1.0]), METHODS["euler"].step
+    with checks.without_solvers():
+        by_hand = x + 0.1 * x
+        checks.close(by_hand, real([1.1]), what="a step by hand")
+    before = sys.getprofile()
+    for call in (
+        lambda: solve(lambda t, x: x, x, [0.0, 0.1], method="euler"),
+        lambda: another_name(lambda t, x: x, 0.0, x, 0.1),
+    ):
+        with pytest.raises(CheckFailed, match="a solver or a step of the library was called"), checks.without_solvers():
+            call()
+        assert sys.getprofile() is before
+        call()
+
+
+def test_rows_that_hang_together_are_found():
+    x = real([[0.1, 2.0], [-1.0, 0.5], [3.0, 1.0]])
+    checks.rowwise(lambda x: x * x.norm(dim=1, keepdim=True), x, what="the velocity")
+    together = (
+        lambda x: x - x.mean(0),
+        lambda x: x * torch.arange(1.0, len(x) + 1, dtype=x.dtype)[:, None],
+        lambda x: x / len(x),
+    )
+    for f in together:
+        with pytest.raises(CheckFailed, match="the velocity: that of a sample changes with the other samples"):
+            checks.rowwise(f, x, what="the velocity")
+    with pytest.raises(CheckFailed, match=r"expected shape \(3, 2\)"):
+        checks.rowwise(lambda x: x[:, :1], x, what="the velocity")

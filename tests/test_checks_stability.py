@@ -42,3 +42,20 @@ def test_adjoint_sees_a_kernel_that_is_not_flipped():
     checks.adjoint(conv, lambda y: functional.conv_transpose2d(y, W, padding=1), z, y, what="Kᵀ")
     with pytest.raises(CheckFailed, match="⟨Kz, y⟩ ="):
         checks.adjoint(conv, lambda y: functional.conv2d(y, W, padding=1), z, y, what="Kᵀ")
+
+
+def test_an_adjoint_by_anything_but_convolutions_is_refused():
+    W, y = torch.randn(4, 3, 3, 3), torch.randn(2, 4, 6, 5)
+    kernel = W.flip(2, 3).transpose(0, 1)
+    z = torch.zeros(2, 3, 6, 5)
+    with checks.OnlyConvolutions():
+        by_hand = functional.conv2d(y, kernel, padding=1)
+    refused = {
+        "a transposed convolution was called": lambda: functional.conv_transpose2d(y, W, padding=1),
+        "automatic differentiation was used": lambda: torch.nn.grad.conv2d_input(z.shape, W, y, padding=1),
+        "a product of matrices": lambda: (kernel.flatten(1) @ functional.unfold(y, 3, padding=1)).view_as(z),
+    }
+    for said, answer in refused.items():
+        torch.testing.assert_close(answer(), by_hand)
+        with pytest.raises(CheckFailed, match=said), checks.OnlyConvolutions():
+            answer()

@@ -9,17 +9,19 @@ from .score import CheckFailed, Score
 
 require_torch()  # before the modules that import it, so that its absence is one line with the mend
 
-from .compare import close, derivative, exact, gradient, holds, parts, same_function, whole  # noqa: E402
+from .compare import close, derivative, exact, gradient, holds, parts, rowwise, same_function, whole  # noqa: E402
 from .convergence import evaluations, order, repeat  # noqa: E402
-from .graph import without_graph  # noqa: E402
-from .implicit import SkewTanh, round_trip, solves, states  # noqa: E402
-from .stability import adjoint, partitioned_order, symmetric  # noqa: E402
+from .graph import by_arithmetic, without_graph, without_solvers  # noqa: E402
+from .implicit import SkewTanh, round_trip, separate, solves, states  # noqa: E402
+from .stability import OnlyConvolutions, adjoint, partitioned_order, symmetric  # noqa: E402
 
 __all__ = [
     "CheckFailed",
+    "OnlyConvolutions",
     "Score",
     "SkewTanh",
     "adjoint",
+    "by_arithmetic",
     "close",
     "derivative",
     "environment",
@@ -32,10 +34,13 @@ __all__ = [
     "parts",
     "repeat",
     "round_trip",
+    "rowwise",
     "same_function",
+    "separate",
     "solves",
     "states",
     "symmetric",
     "whole",
     "without_graph",
+    "without_solvers",
 ]

@@ -141,6 +141,15 @@ def same_function(
     print(f"holds: {what} (the same on {len(x)} inputs)")
 
 
+def rowwise(f: Callable[[Tensor], Tensor], x: Tensor, *, what: str, tol: float = 1e-9) -> None:
+    """Check that f maps every row of x, shape (batch, d), to a row of that shape, whatever the other rows are."""
+    among = answer(f(x), what=what, shape=x.shape)
+    reverse = answer(f(x.flip(0)), what=what, shape=x.shape).flip(0)
+    alone = torch.cat([answer(f(row), what=what, shape=row.shape) for row in (x[:1], x[-1:])])
+    if not (near(reverse, among, tol) and near(alone, among[[0, -1]], tol)):
+        raise CheckFailed(f"{what}: that of a sample changes with the other samples of the batch, or with their order.")
+
+
 def derivative(f: Callable[[Tensor], Tensor], x: Tensor, *, step: float = 1e-5) -> Tensor:
     """Gradient of a scalar function at x by central differences, error O(step^2); float64, shape of x."""
     x = x.detach().double()

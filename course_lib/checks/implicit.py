@@ -14,7 +14,8 @@ from .score import CheckFailed
 class SkewTanh:
     """The field F(y) = tanh(Ay + b) with a skew matrix A of spectral norm ``size``; states (batch, width), float64.
 
-    Every θ-layer with this field has exactly one solution. ``calls`` counts the evaluations, of the Jacobian too.
+    Every θ-layer with this field has exactly one solution. ``calls`` counts the evaluations, of the Jacobian too;
+    ``seen`` keeps their states, rows (n, width), once it is set to a list.
     """
 
     def __init__(self, width: int, size: float, *, seed: int = 0):
@@ -24,14 +25,21 @@ class SkewTanh:
         self.A = A * (size / torch.linalg.matrix_norm(A, 2))
         self.b = torch.randn(width, dtype=torch.float64, generator=draw)
         self.calls = 0
+        self.seen: list[Tensor] | None = None
+
+    def note(self, y: Tensor) -> None:
+        """Count an evaluation at y."""
+        self.calls += 1
+        if self.seen is not None:
+            self.seen.append(y.detach().reshape(-1, len(self.A)).clone())
 
     def __call__(self, y: Tensor) -> Tensor:
-        self.calls += 1
+        self.note(y)
         return torch.tanh(y @ self.A.T + self.b)
 
     def jacobian(self, y: Tensor) -> Tensor:
         """dF/dy of every sample, (batch, width, width)."""
-        self.calls += 1
+        self.note(y)
         slope = 1 - torch.tanh(y @ self.A.T + self.b) ** 2
         return slope.unsqueeze(-1) * self.A
 
@@ -93,3 +101,28 @@ def round_trip(step: Callable[..., Tensor], back: Callable[..., Tensor], F: Call
         hint = " That is one more step forward." if again else hint
         raise CheckFailed(f"{what}: expected {show(x)}, got {show(found)}, off by {gap:.2g}.{hint}")
     print(f"holds: {what}, off by {gap:.1g}")
+
+
+def separate(
+    solve: Callable[..., object], F: SkewTanh, x: Tensor, h: float, theta: float, *, what: str, first: int = 12
+) -> None:
+    """Check that a sample of a batch takes the path that it takes alone: solve(F, x, h, theta) treats rows apart.
+
+    Compared are the first states at which F or its Jacobian is evaluated, since later ones carry rounding.
+    """
+    paths = []
+    for rows in (x, *x.split(1)):
+        F.seen = []
+        solve(F, rows, h, theta)
+        if not F.seen:
+            raise CheckFailed(f"{what}: your code evaluates neither F nor F.jacobian.")
+        paths.append(torch.cat(F.seen))
+    F.seen = None
+    together, *alone = paths
+    turned = sum(bool((torch.cdist(path[:first], together).amin(1) > 1e-6).any()) for path in alone)
+    if turned:
+        raise CheckFailed(
+            f"{what}: {turned} of {len(x)} samples take another path in the batch than alone; is the damping one "
+            "number a sample, by its own residual?"
+        )
+    print(f"holds: {what}: every sample takes the path that it takes alone")

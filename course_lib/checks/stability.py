@@ -1,4 +1,4 @@
-"""Checks of chapter 2: order and symmetry of a step on two halves, adjoints, and states undone.
+"""Checks of chapter 2: order and symmetry of a step on two halves, and adjoints.
 
 A partitioned step is called as ``step(f, g, y, z, h)`` for y' = f(z), z' = g(y) and returns the new (y, z).
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .compare import answer, parts
 from .convergence import diagnose
@@ -83,3 +84,22 @@ def adjoint(
     if abs(left - right) > 1e-10 * (1 + abs(left)):
         raise CheckFailed(f"{what}: ⟨Kz, y⟩ = {left:.6g}, but ⟨z, Kᵀy⟩ = {right:.6g}; an adjoint makes them equal.")
     print(f"holds: {what}: ⟨Kz, y⟩ = ⟨z, Kᵀy⟩")
+
+
+class OnlyConvolutions(TorchDispatchMode):
+    """While active, refuses transposed convolutions, those of a backward pass, and matrix products.
+
+    Of an answer that runs in another process, as in marking, nothing is seen.
+    """
+
+    MATRICES = frozenset(("mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addbmm", "addmv", "im2col", "col2im"))
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name == "convolution" and (args[6] if len(args) > 6 else (kwargs or {}).get("transposed")):
+            raise CheckFailed("a transposed convolution was called; write the adjoint with conv2d, by its kernel.")
+        if name == "convolution_backward":
+            raise CheckFailed("automatic differentiation was used; write the adjoint with conv2d, by its kernel.")
+        if name in self.MATRICES:
+            raise CheckFailed("a product of matrices was taken; write the adjoint with conv2d alone.")
+        return func(*args, **(kwargs or {}))
