@@ -53,10 +53,14 @@ def amplification_matrix(method: str, A: Tensor, h: float) -> Tensor:
     ------
     ValueError
         For an unknown method, a matrix that is not square, or blocks that a partitioned method cannot step.
+    TypeError
+        For a matrix of whole numbers.
     """
     rule = find_method(method)
     if A.ndim != 2 or A.shape[0] != A.shape[1]:
         raise ValueError(f"A: expected a square matrix, got shape {tuple(A.shape)}.")
+    if not (A.is_floating_point() or A.is_complex()):
+        raise TypeError(f"A: dtype {A.dtype} cannot hold a step of size h; use A.double().")
     field = partition(A) if method in PARTITIONED else linear_field(A)
     t = torch.zeros((), dtype=A.dtype)
     return rule.step(field, t, torch.eye(len(A), dtype=A.dtype), h).mT

@@ -41,6 +41,23 @@ def test_each_problem_takes_the_steps_it_takes_alone(t, tol):
     assert together.nfe[0] < together.nfe[3]
 
 
+@pytest.mark.parametrize("t", [[0.0, 1.0], [1.0, -0.3]])
+def test_a_first_step_that_is_given_is_taken_towards_the_end(t):
+    together = dopri5_each(turns(RATES), starts(), t, h0=1e-3)
+    for i, rate in enumerate(RATES):
+        alone = dopri5(lambda t, x, r=rate: turns(r)(t, x), starts()[i : i + 1], t, h0=1e-3)
+        assert together.steps[i][0].h == alone.steps[0].h and together.nfe[i] == alone.nfe
+
+
+def test_a_trial_that_leaves_the_numbers_is_the_first_step_as_it_is_alone():
+    def f(t, x):  # the slope beyond the trial step is infinite for the first problem
+        return torch.where((t > 1e-3) & (torch.arange(len(x)).view(-1, 1) == 0), math.inf, -x)
+
+    with pytest.raises(SolveError, match="problem 0") as caught:
+        dopri5_each(f, torch.ones(2, 1, dtype=torch.float64), [0.0, 1.0], max_steps=1)
+    assert "(h = 0.002" in str(caught.value)  # a fifth of the trial, 0.01
+
+
 def test_agrees_with_torchdiffeq_to_tolerance():
     x0, t = starts()[:3], torch.tensor([0.0, 0.7, 1.0], dtype=torch.float64)
     ours = dopri5_each(turns(RATES[:3]), x0, t, rtol=1e-8, atol=1e-8).x
@@ -92,7 +109,9 @@ def test_problems_without_a_solution_are_named():
         ({"x0": torch.tensor(1.0)}, ValueError, "x0: expected shape"),
         ({"x0": torch.ones(2, 1, dtype=torch.int64)}, TypeError, "x0: dtype"),
         ({"t": [0.0, 0.0]}, ValueError, "t: not strictly monotone"),
+        ({"x0": torch.ones(0, 1)}, ValueError, "x0: expected shape"),
         ({"rtol": -1.0}, ValueError, "rtol, atol"),
+        ({"rtol": 0.0, "atol": 0.0}, ValueError, "rtol, atol"),
         ({"f": lambda t, x: x[:1]}, ValueError, "f: returned shape"),
     ],
 )

@@ -11,6 +11,7 @@ from torchdiffeq import odeint
 
 from course_lib.integrators import SolveError, dopri5, error_ratio, next_step, rms, solve
 from course_lib.integrators.dopri5 import A, C, E, P, between, stages
+from course_lib.integrators.step_control import first_step
 
 F64 = {"dtype": torch.float64}
 
@@ -154,6 +155,32 @@ def test_steps_join_from_start_to_end_and_respect_the_tolerance():
     assert taken[-1].t + taken[-1].h == pytest.approx(3.0, abs=1e-15)
 
 
+def test_each_size_is_the_controllers_and_counts_from_the_step_taken_last():
+    found = dopri5(spiral, PROBLEMS["spiral"][1], [0.0, 3.0], rtol=1e-8, atol=1e-8, h0=1.0, beta=0.04)
+    before = 1.0
+    for one, following in itertools.pairwise(found.steps[:-1]):
+        assert following.h == next_step(one.h, one.error, before, beta=0.04)
+        before = one.error if one.accepted else before
+    assert found.rejected > 1
+
+
+def test_the_last_step_may_be_a_tenth_longer():
+    for end, steps in ((1.05, 1), (1.2, 2)):
+        assert len(dopri5(pendulum, PROBLEMS["pendulum"][1], [0.0, end], rtol=1.0, atol=1.0, h0=1.0).steps) == steps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_field_is_given_times_of_the_states_dtype(dtype):
+    seen = set()
+
+    def f(t, x):
+        seen.add((t.dtype, t.ndim))
+        return -x
+
+    dopri5(f, torch.ones(2, dtype=dtype), [0.1, 0.5, 1.0])
+    assert seen == {(dtype, 0)}
+
+
 def test_output_times_do_not_disturb_the_steps():
     f, x0, T = PROBLEMS["pendulum"]
     few, many = dopri5(f, x0, [0.0, T]), dopri5(f, x0, torch.linspace(0, T, 301, **F64))
@@ -231,6 +258,7 @@ def test_the_norm_decides_whose_error_counts():
     largest = dopri5(f, x0, [0.0, 2.0], norm=lambda e: e.abs().max())
     typical = dopri5(f, x0, [0.0, 2.0])
     assert largest.nfe > typical.nfe
+    assert largest.steps == dopri5(f, x0[:1], [0.0, 2.0]).steps  # as if it were alone
     assert rms(torch.tensor([3.0, 4.0])).item() == pytest.approx(math.sqrt(12.5))
 
 
@@ -248,19 +276,35 @@ def test_step_controllers():
     assert next_step(0.1, 1.0001, 1.0) < 0.1
     # The PI controller holds back where the error is growing.
     assert next_step(0.1, 0.5, 0.01, beta=0.04) < next_step(0.1, 0.5, 0.5, beta=0.04)
+    assert next_step(0.1, 0.5, 0.3, beta=0.04) == pytest.approx(0.09 * 0.5 ** (0.03 - 0.2) * 0.3**0.04)
+    assert next_step(0.1, 0.5, 0.0, beta=0.04) == next_step(0.1, 0.5, 1e-4, beta=0.04) < next_step(0.1, 0.5, 0.01,
+                                                                                                    beta=0.04)
     f, x0, T = PROBLEMS["pendulum"]
     smooth = dopri5(f, x0, [0.0, T], rtol=1e-8, atol=1e-8, beta=0.04)
     assert (smooth.x[-1] - reference("pendulum", np.array([0.0, T]))[-1]).abs().max() < 1e-6
+
+
+def test_the_first_step_by_hand():
+    """With atol = 1: size 2 and slope 1 make a trial of 0.02, and the slope at its end says how fast f changes."""
+    x, k = torch.tensor([2.0], **F64), torch.tensor([-1.0], **F64)
+    for bend, h in ((0.06, (0.01 / 3) ** 0.2), (0.0, 0.01**0.2), (2e8, (0.01 / 1e10) ** 0.2), (math.inf, 0.02)):
+        for span in (9.0, -9.0):
+            found = first_step(lambda t, x: k + bend, 0.0, x, k, span, 0.0, 1.0, rms)  # noqa: B023
+            assert found == pytest.approx(math.copysign(h, span), rel=1e-12)
+    assert first_step(lambda t, x: k, 0.0, x, k, 0.1, 0.0, 1.0, rms) == 0.1
+    assert first_step(lambda t, x: 0 * k, 0.0, 0 * x, 0 * k, 9.0, 0.0, 1.0, rms) == 1e-6
 
 
 def test_solve_knows_it_by_name():
     f, x0, T = PROBLEMS["pendulum"]
     t = [0.0, 1.0, T]
     assert torch.equal(solve(f, x0, t, method="dopri5", rtol=1e-4, atol=1e-5), dopri5(f, x0, t, rtol=1e-4, atol=1e-5).x)
+    assert torch.equal(solve(f, x0, t, method="dopri5"), dopri5(f, x0, t, rtol=1e-6, atol=1e-6).x)
     with pytest.raises(ValueError, match=r"^steps: dopri5 chooses its own"):
         solve(f, x0, t, method="dopri5", steps=3)
-    with pytest.raises(ValueError, match=r"^rtol: rk4 takes steps of fixed size"):
-        solve(f, x0, t, method="rk4", rtol=1e-3)
+    for name in ("rtol", "atol"):
+        with pytest.raises(ValueError, match=rf"^{name}: rk4 takes steps of fixed size"):
+            solve(f, x0, t, method="rk4", **{name: 1e-3})
     with pytest.raises(ValueError, match=r"Did you mean 'dopri5'"):
         solve(f, x0, t, method="dopri")
 

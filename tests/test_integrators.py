@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from torch.autograd import forward_ad
 
 from course_lib.integrators import METHODS, solve
 
@@ -110,6 +111,28 @@ def test_gradients_through_solve_agree_with_finite_differences(name):
     assert torch.autograd.gradcheck(end, inputs, eps=1e-6, atol=1e-7, rtol=1e-6)
 
 
+def test_the_end_time_has_a_derivative_forward_too():
+    def end(T):
+        return solve(lambda t, x: x * torch.cos(t), torch.ones(1, **F64), torch.stack([0 * T, T]), steps=200)[-1, 0]
+
+    T = torch.tensor(0.7, **F64)
+    expected = math.cos(0.7) * math.exp(math.sin(0.7))
+    assert torch.func.jvp(end, (T,), (torch.ones_like(T),))[1].item() == pytest.approx(expected, rel=1e-9)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(end(forward_ad.make_dual(T, torch.ones_like(T)))).tangent
+    assert tangent.item() == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(TypeError, match=r"^t: the times cannot be mapped"):
+        torch.func.vmap(end)(torch.tensor([0.7, 1.3], **F64))
+
+
+def test_gradients_may_be_mapped():
+    def slope(x0):
+        return torch.func.grad(lambda x: solve(lambda t, x: x**2, x, [0.0, 0.5], steps=50)[-1])(x0)
+
+    x0 = torch.tensor([0.3, -1.0], **F64)
+    assert torch.allclose(torch.func.vmap(slope)(x0), (1 - 0.5 * x0) ** -2, rtol=1e-6)
+
+
 def test_works_under_vmap():
     rates = torch.tensor([0.5, 1.0, 2.0], **F64)
     one = lambda k: solve(lambda t, x: -k * x, torch.ones(1, **F64), [0.0, 1.0], method="heun", steps=20)[-1]  # noqa: E731
@@ -131,6 +154,7 @@ def test_works_under_vmap():
         ({"method": "eulr"}, ValueError, "method: 'eulr' is unknown. Did you mean 'euler'"),
         ({"steps": 0}, ValueError, "steps: expected a whole number"),
         ({"steps": 2.0}, ValueError, "steps: expected a whole number"),
+        ({"steps": True}, ValueError, "steps: expected a whole number"),
         ({"f": lambda t, x: torch.ones(3, 1)}, ValueError, "f: made the state"),
     ],
 )

@@ -57,6 +57,23 @@ def test_trapezoid_is_symmetric_and_backward_euler_is_the_inverse_of_euler():
     assert not torch.allclose(backward_euler(field, t + h, y, -h), x, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e8])
+def test_a_step_is_solved_to_rounding_with_or_without_a_graph(size):
+    x = size * torch.randn(2, 2, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    f = lambda t, y: t * (y + (y / size).sin() * size)  # noqa: E731
+    for h in torch.linspace(0.05, 0.5, 20).tolist():
+        y = backward_euler(f, 0.3, x, h)
+        with torch.no_grad():
+            plain = backward_euler(f, 0.3, x, h)
+        for found in (y, plain):
+            assert (found - h * f(0.3 + h, found) - x).abs().max() < 2e-13 * size
+
+
+def test_newton_goes_on_as_long_as_it_must():
+    y = backward_euler(lambda t, y: -(y**3), 0.0, real([1e6]), 1.0)  # from 1e6 to the root of y + y³ = 1e6
+    assert float(y + y**3) == pytest.approx(1e6, rel=1e-13)
+
+
 def test_stiff_decay_stays_bounded_in_float32():
     path = solve(lambda t, x: -1000 * x, torch.ones(1), torch.linspace(0, 1, 11), method="backward_euler")
     assert (path.diff(dim=0) < 0).all() and float(path[-1]) < 1e-15

@@ -11,6 +11,7 @@ from course_lib.integrators import PARTITIONED, Partitioned, rk4, solve, symplec
 STEPS = {name: method.step for name, method in PARTITIONED.items()}
 PENDULUM = Partitioned(lambda t, p: p, lambda t, q: -q.sin())
 DRIVEN = Partitioned(lambda t, z: z, lambda t, y: -y + t.cos())  # y'' + y = cos t
+FORCED = Partitioned(lambda t, z: z * t.cos(), lambda t, y: -y * (2 * t).sin())  # both halves know the time
 X0 = torch.tensor([[0.9, 0.2], [-1.5, 0.4]], dtype=torch.float64)
 
 
@@ -25,7 +26,9 @@ def test_the_field_is_the_plain_one():
 def test_observed_order(name):
     reference = solve(PENDULUM, X0, [0, 2], method="rk4", steps=2000)[-1]
     driven = torch.tensor([math.sin(2), math.sin(2) / 2 + math.cos(2)], dtype=torch.float64)  # y = t sin(t) / 2
-    for s, x0, exact in ((PENDULUM, X0, reference), (DRIVEN, torch.zeros(2, dtype=torch.float64), driven)):
+    forced = solve(FORCED, X0, [0, 2], method="rk4", steps=2000)[-1]
+    for s, x0, exact in ((PENDULUM, X0, reference), (DRIVEN, torch.zeros(2, dtype=torch.float64), driven),
+                         (FORCED, X0, forced)):
         errors = [(solve(s, x0, [0, 2], method=name, steps=n)[-1] - exact).abs().max() for n in (64, 256)]
         assert math.log(errors[0] / errors[1], 4) == pytest.approx(PARTITIONED[name].order, abs=0.1)
 
@@ -38,13 +41,13 @@ def test_second_order_forms_are_symmetric(name):
 
 
 def test_symplectic_euler_is_not_symmetric_but_invertible():
-    h = 0.3
-    there = symplectic_euler(PENDULUM, 0.0, X0, h)
-    assert (symplectic_euler(PENDULUM, h, there, -h) - X0).abs().max() > 1e-3
-    y, z = PENDULUM.split(there)
-    y = y - h * PENDULUM.f(h, z)
-    z = z - h * PENDULUM.g(0.0, y)
-    assert torch.allclose(PENDULUM.join(y, z), X0, atol=1e-15)
+    h, t = 0.3, torch.tensor(0.5, dtype=torch.float64)
+    there = symplectic_euler(FORCED, t, X0, h)
+    assert (symplectic_euler(FORCED, t + h, there, -h) - X0).abs().max() > 1e-3
+    y, z = FORCED.split(there)
+    y = y - h * FORCED.f(t + h, z)
+    z = z - h * FORCED.g(t, y)
+    assert torch.allclose(FORCED.join(y, z), X0, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", PARTITIONED)

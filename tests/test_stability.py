@@ -89,11 +89,31 @@ def test_growth_of_a_linear_map_is_found_and_bounded_by_the_worst_case():
     assert torch.allclose(stability.jacobian_norm(lambda x: x @ A.mT, x), torch.full((4,), 3.0, dtype=DOUBLE))
 
 
+def test_growth_is_that_of_a_change_of_the_size_given():
+    x = torch.tensor([[1.0], [3.0]], dtype=DOUBLE)
+    for size in ({}, {"size": 0.5}):  # |(x ± s)² - x²| / s = |2x ± s|
+        found = stability.perturbation_growth(torch.square, x, **size, directions=1, seed=0)
+        beyond = (found - 2 * x[:, 0]).abs()
+        assert torch.allclose(beyond, torch.full_like(beyond, size.get("size", 1e-3)), rtol=1e-9)
+
+
+def test_the_seed_draws_the_directions():
+    x, A = torch.zeros(1, 3, dtype=DOUBLE), torch.diag(torch.tensor([3.0, 1.0, 0.1], dtype=DOUBLE))
+    one, again, other = (stability.perturbation_growth(lambda x: x @ A, x, directions=1, seed=s) for s in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
 def test_faults_are_named():
     with pytest.raises(ValueError, match=r"A: a partitioned method needs the form"):
         amplification_matrix("verlet", torch.eye(2), 0.1)
+    with pytest.raises(ValueError, match="method: 'dopri5' chooses its own steps"):
+        amplification_matrix("dopri5", torch.eye(2), 0.1)
+    with pytest.raises(ValueError, match=r"A: a partitioned method needs the form"):
+        amplification_matrix("verlet", torch.tensor([[0.0, 1.0], [-1.0, -0.1]]), 0.1)
     with pytest.raises(ValueError, match=r"A: expected a square matrix, got shape \(2, 3\)"):
         amplification_matrix("euler", torch.ones(2, 3), 0.1)
+    with pytest.raises(TypeError, match=r"A: dtype torch.int64 cannot hold a step of size h"):
+        amplification_matrix("rk4", torch.tensor([[0, 1], [-1, 0]]), 0.1)
     with pytest.raises(ValueError, match="'verlet' steps two halves"):
         stability_function("verlet", Z)
     with pytest.raises(ValueError, match="kind: 'real' is unknown"):

@@ -55,7 +55,10 @@ def ahead(x: Tensor, h: Tensor | float, k: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Method:
-    """A one-step method: its step function, its order p and its evaluations of f in a step (stages)."""
+    """A one-step method: its step function, its order p and its evaluations of f in a step (stages).
+
+    For an implicit method these are the slopes in its formula, without what it takes to solve for the step.
+    """
 
     step: Step
     order: int

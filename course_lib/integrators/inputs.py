@@ -41,6 +41,8 @@ def check_times(t: Tensor | Sequence[float], x0: Tensor) -> Tensor:
     if not isinstance(t, Tensor):
         t = torch.tensor(t, dtype=x0.dtype, device=x0.device)
     t = t.to(device=x0.device)
+    if is_batched(t):
+        raise TypeError("t: the times cannot be mapped by vmap; they are the same for all.")
     if t.ndim != 1 or len(t) < 2:
         raise ValueError(f"t: expected a 1-D tensor of at least two times, got shape {tuple(t.shape)}.")
     values = numbers(t)
