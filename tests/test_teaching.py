@@ -26,8 +26,12 @@ def test_every_exercise_has_its_mistakes_and_a_remark(path):
     assert len(parts) == len(master.exercises)
     for part in parts:
         told = [line for line in part.splitlines() if line.startswith("- “")]
-        assert len(told) >= 2 and not any(".*" in line or "\\" in line for line in told)
+        assert len(told) >= 2 and not any(mark in line for line in told for mark in (".*", "\\", "|"))
     assert "*What to say.*" in text
+
+
+def test_a_check_that_may_say_two_things_is_quoted_twice():
+    assert teaching.told(r"got \(3, 2\)\.|no .* at the start") == "“got (3, 2).” or “no … at the start”"
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "book").glob("ch[0-9]*.md")), ids=lambda path: path.stem)
@@ -38,15 +42,17 @@ def test_every_chapter_says_how_long_it_takes(page):
 def test_the_plan_has_a_row_a_chapter(monkeypatch):
     place = nodes.container(lesson_plan=True)
     tree = nodes.section("", place)
+    titles = {"book/ch6_forecasts": "Forecasts", "book/ch1_euler": "Euler", "book/ch6_lotka_volterra": "Rates"}
     env = SimpleNamespace(
-        found_docs={"book/ch1_euler", "book/notation"}, titles={"book/ch1_euler": nodes.title("", "Euler")},
+        found_docs={"book/notation", *titles}, titles={page: nodes.title("", said) for page, said in titles.items()},
         nb_metadata={"book/ch1_euler": {"exec_data": {"runtime": 41.7}}},
     )  # fmt: skip
     builder = SimpleNamespace(get_relative_uri=lambda here, there: f"{there}.html")
     teaching.fill_plan(SimpleNamespace(srcdir=str(ROOT), env=env, builder=builder), tree, "book/instructors")
     cells = [entry.astext() for entry in tree.findall(nodes.entry)]
     said = "an hour and a half to read, and 100 minutes for the exercises"
-    assert cells[4:] == ["Euler", said, "42 s", "100 minutes, 20 marks"]
+    assert cells[4:8] == ["Euler", said, "42 s", "100 minutes, 20 marks"]
+    assert cells[8::4] == ["Rates", "Forecasts"]  # in the order of the book
 
 
 def test_the_page_names_every_key_that_a_master_may_carry():

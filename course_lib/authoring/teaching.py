@@ -16,13 +16,18 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from . import masters
+from .paper import contents
 from .sphinx_ext import table
 
 TIME = re.compile(r"\*\*(?:How long|It takes)\*\*:? (.*?)(?:\.(?: |$)|;)", flags=re.DOTALL | re.MULTILINE)
 
 
 def told(says: str) -> str:
-    """A regular expression for a check's message, as a sentence with gaps."""
+    """A regular expression for a check's message, as quotations with gaps, one for each thing it may say."""
+    return " or ".join(f"“{quotation(part)}”" for part in re.split(r"(?<!\\)\|", says))
+
+
+def quotation(says: str) -> str:
     text = re.sub(r"\.[*+]\??", " … ", says)
     return re.sub(r"\s+", " ", re.sub(r"\\(.)", r"\1", text)).strip(" ^$")
 
@@ -34,7 +39,7 @@ def mistakes(master: masters.Master) -> list[str]:
     for k, (start, ex) in enumerate(starts):
         end = starts[k + 1][0] if k + 1 < len(starts) else len(master.cells)
         lines += [f"**{ex.id}**, {ex.minutes} minutes, {ex.points} mark{'s' * (ex.points != 1)}. The check tells:", ""]
-        lines += [f"- “{told(says)}”" for says in dict.fromkeys(says for _, says in ex.wrong)] + [""]
+        lines += [f"- {told(says)}" for says in dict.fromkeys(says for _, says in ex.wrong)] + [""]
         for cell in master.cells[start:end]:
             if cell.cell_type != "markdown" or "instructor" not in cell.metadata.get("tags", []):
                 continue
@@ -74,7 +79,8 @@ def fill_plan(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for place in [node for node in doctree.findall(nodes.container) if node.get("lesson_plan")]:
         root = Path(app.srcdir)
         rows = []
-        for page in sorted(d for d in app.env.found_docs if re.fullmatch(r"book/ch\d+_\w+", d)):
+        pages = [page for _, part in contents(root) for page, _ in part]
+        for page in [d for d in pages if re.fullmatch(r"book/ch\d+_\w+", d) and d in app.env.found_docs]:
             master = root / "solutions" / f"{Path(page).name}.md"
             exercises = masters.read(master).exercises.values() if master.exists() else ()
             link = nodes.reference("", app.env.titles[page].astext(), internal=True)
