@@ -12,6 +12,7 @@ from torch import nn
 from course_lib.implicit import (
     SOLVERS,
     BlowUpError,
+    Convergence,
     ConvergenceError,
     ConvergenceWarning,
     ConvField,
@@ -105,6 +106,56 @@ def test_a_linear_field_is_solved_like_a_linear_system(theta, solver, guess):
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)
 
 
+def test_solvers_start_where_they_are_told_to():
+    F, x = skew(), draw(2, 3)
+    for guess, expected in (("x", x), ("euler", x + 0.4 * F(x)), ("last", x)):
+        layer = ThetaLayer(F, h=0.4, guess=guess, max_iter=0, on_failure="warn")
+        with pytest.warns(ConvergenceWarning, match="after 0 iterations"):
+            torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("solver", [*SOLVERS, "auto"])
+def test_iterations_are_bounded_as_asked(solver):
+    layer = ThetaLayer(skew(4, 6.0), solver=solver, max_iter=2, on_failure="warn")
+    with pytest.warns(ConvergenceWarning):
+        layer(draw(5, 4))
+    assert layer.report.iterations == 2 and not layer.report.converged
+
+
+@pytest.mark.parametrize("solver", [*SOLVERS, "auto"])
+@pytest.mark.parametrize(("dtype", "tol"), [(torch.float32, 2e-6), (torch.float64, 1e-10)])
+def test_the_residual_is_the_equations_over_one_and_the_states_norm(solver, dtype, tol):
+    F, c = skew(4, 0.6).to(dtype), draw(5, 4).to(dtype) * torch.tensor([1e-3, 1.0, 1.0, 1.0, 10.0]).to(dtype)[:, None]
+    a = torch.tensor(0.5, dtype=dtype)
+    assert find_root(Equation(F, c, a), c, solver=solver)[1].tol == tol  # unless given
+    y, report = find_root(Equation(F, c, a), c, solver=solver, tol=1e-2)
+    left = (c + a * F(y) - y).norm(dim=1)
+    torch.testing.assert_close(report.residuals, left / (1 + y.norm(dim=1)), rtol=1e-3, atol=1e-7)
+    assert report.residual == report.residuals.max() <= 1e-2
+
+
+def test_anderson_is_faster_than_the_iteration_it_mixes():
+    F, x = skew(4, 1.8, activation="identity"), draw(5, 4)
+    took = {}
+    for solver in ("fixed_point", "anderson"):
+        layer = ThetaLayer(F, solver=solver, tol=1e-10, max_iter=500)
+        layer(x)
+        took[solver] = layer.report.iterations
+    assert took["anderson"] <= 12 < 150 < took["fixed_point"]  # four dimensions are used up by four differences
+
+
+def test_gradient_descent_takes_the_rate_given():
+    F, x = skew(4, 0.8), draw(5, 4)
+    equation = Equation(F, x, torch.tensor(0.5, dtype=REAL))
+    y, k, _ = SOLVERS["gradient_descent"](equation, x, tol=1e-12, max_iter=1, rate=1e-5)
+    half = torch.func.grad(lambda y: (y - x - 0.5 * F(y)).square().sum() / 2)
+    torch.testing.assert_close(y, x - 1e-5 * half(x), rtol=0, atol=1e-14)
+    assert k == 1
+    Lip = lipschitz(equation, x)
+    y, _, _ = SOLVERS["gradient_descent"](equation, x, tol=1e-12, max_iter=1)
+    torch.testing.assert_close(y, x - half(x) / (1 + Lip) ** 2)
+
+
 def test_the_linearised_guess_is_exact_for_a_linear_field():
     layer = ThetaLayer(skew(4, activation="identity"), solver="fixed_point", guess="linearised", tol=1e-10)
     layer(draw(5, 4))
@@ -167,6 +218,60 @@ def test_a_neumann_series_that_diverges_raises_in_the_backward_pass():
         y.sum().backward()
 
 
+def test_a_singular_system_in_the_backward_pass_is_said():
+    class Same(nn.Module):  # y = x + y: solved by any y at x = 0
+        def forward(self, y):
+            return 1.0 * y
+
+    x = torch.zeros(2, 3, dtype=REAL, requires_grad=True)
+    y = ThetaLayer(Same(), theta=1.0, solver="newton", backward="dense")(x)
+    with pytest.raises(ConvergenceError, match=r"dense did not converge for 2 of 2 .*gradient is unreliable"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("backward", ["dense", "neumann", "gcr"])
+def test_a_loss_that_ignores_a_sample_gives_it_no_gradient(backward):
+    x = draw(3, 4).requires_grad_()
+    y = ThetaLayer(skew(4, 0.5), backward=backward)(x)
+    y[1:].sum().backward()
+    assert not x.grad[0].any() and x.grad[1:].all() and torch.isfinite(x.grad).all()
+
+
+def test_the_backward_solver_goes_with_the_forward_one():
+    torch.manual_seed(0)
+    free = nn.Sequential(nn.Linear(4, 4), nn.Tanh()).double()
+    for solver, suited in (("fixed_point", "neumann"), ("anderson", "gcr"), ("newton", "dense"),
+                           ("newton_krylov", "gcr"), ("gradient_descent", "gcr")):
+        for F, expected in ((free, suited), (skew(4, 0.5), "dense"), (skew(12, 0.5), suited)):
+            layer = ThetaLayer(F, h=0.3, solver=solver)
+            layer(draw(2, F.width if hasattr(F, "width") else 4)).sum().backward()
+            assert layer.backward_report.solver == expected  # a small Jacobian by hand is cheaper than products
+
+
+def test_a_second_derivative_is_refused():
+    x = draw(2, 3).requires_grad_()
+    (slope,) = torch.autograd.grad(ThetaLayer(skew(), h=0.3)(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_what_is_not_a_number_has_not_converged():
+    report = Convergence("newton", 3, torch.tensor([1e-9, math.nan, 1e-3, 1e-9]), 1e-6)
+    assert not report.converged and report.failed[:, 0].tolist() == [1, 2]
+    assert str(report).startswith("newton did not converge for 2 of 4 samples")
+    assert not Convergence("newton", 3, torch.tensor([math.nan]), 1e-6).converged
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_an_infinite_state_is_a_blow_up(solver):
+    class Steep(nn.Module):
+        def forward(self, y):
+            return y * torch.tensor(math.inf, dtype=y.dtype)
+
+    with pytest.raises(BlowUpError, match=f"{solver}: the state stopped being finite at iteration 0"):
+        find_root(Equation(Steep(), torch.ones(2, 3), torch.tensor(1.0)), torch.ones(2, 3), solver=solver)
+
+
 def test_a_state_that_blows_up_is_an_error_with_the_iteration():
     class Cube(nn.Module):
         def forward(self, y):
@@ -208,6 +313,9 @@ def test_lipschitz_finds_the_norm_of_a_skew_matrix():
     F = skew(6, 3.0, activation="identity")
     equation = Equation(F, draw(2, 6), torch.tensor(0.5, dtype=REAL))
     assert lipschitz(equation, draw(2, 6), iterations=200) == pytest.approx(1.5, rel=1e-3)
+    shrink = Equation(lambda y: y * torch.tensor([3.0, 0.5], dtype=REAL)[:, None], draw(2, 1),
+                      torch.tensor(0.5, dtype=REAL))
+    assert lipschitz(shrink, draw(2, 1)) == pytest.approx(1.5)  # the largest over the samples
 
 
 def test_the_listing_drops_the_gradient_of_the_parameters():
@@ -249,7 +357,9 @@ def test_seeds_train_together_as_they_do_alone():
         ({"guess": "y"}, "guess: 'y' is unknown"),
         ({"gradient": "none"}, "gradient: 'none'"),
         ({"on_failure": "ignore"}, "on_failure: 'ignore'"),
+        ({"theta": math.nan}, "theta: expected a number from 0 to 1"),
         ({"theta": 1.0, "learn_theta": True}, "strictly between 0 and 1"),
+        ({"theta": 0.0, "learn_theta": True}, "strictly between 0 and 1"),
     ],
 )
 def test_bad_arguments_are_named(options, said):
@@ -257,9 +367,34 @@ def test_bad_arguments_are_named(options, said):
         ThetaLayer(skew(), **options)
 
 
-def test_a_field_that_changes_the_shape_is_named():
-    with pytest.raises(ValueError, match=r"F: made \(2, 4\) from \(2, 3\)"):
-        ThetaLayer(nn.Linear(3, 4).double())(draw(2, 3))
+@pytest.mark.parametrize("make", [ThetaLayer, lambda F: ThetaLayer(F, theta=0.0), EquilibriumLayer])
+@pytest.mark.parametrize("width", [4, 1])  # broadcasting would take the second
+def test_a_field_that_changes_the_shape_is_named(make, width):
+    F = nn.Sequential(nn.Linear(3, width), nn.Tanh()).double()
+    with pytest.raises(ValueError, match=rf"F: made \(2, {width}\) from \(2, 3\)"):
+        make(F)(draw(2, 3))
+
+
+def test_no_iteration_is_none_and_is_said():
+    for solver in ("auto", *SOLVERS):
+        with pytest.raises(ConvergenceError, match="after 0 iterations"):
+            ThetaLayer(skew(), solver=solver, max_iter=0)(draw(2, 3))
+
+
+@pytest.mark.parametrize("solver", [*SOLVERS, "auto"])
+def test_evaluations_are_counted(solver):
+    """Calls of F, which a product by forward differentiation is too, and the products by reverse differentiation."""
+    calls = 0
+
+    def F(y):
+        nonlocal calls
+        calls += 1
+        return 1.5 * torch.tanh(y.flip(-1))
+
+    c = draw(4, 3)
+    report = find_root(Equation(F, c, torch.tensor(0.5, dtype=REAL)), c, solver=solver, tol=1e-9)[1]
+    products = {"newton": 3, "gradient_descent": 1}.get(report.solver, 0) * report.iterations
+    assert report.evaluations == calls + products and report.iterations > 1
 
 
 def test_linear_solvers_against_a_dense_solve():
@@ -286,6 +421,8 @@ def test_gcr_solves_an_indefinite_system_where_its_residual_stands_still():
 
 def test_an_equilibrium_layer_and_its_penalty():
     F = nn.Sequential(nn.Linear(4, 4), nn.Tanh()).double()
+    with pytest.warns(ConvergenceWarning, match="anderson did not converge"):
+        EquilibriumLayer(F, max_iter=1, on_failure="warn")(draw(3, 4))
     layer = EquilibriumLayer(F, inject=nn.Linear(2, 4).double(), tol=1e-12)
     x = draw(3, 2).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, *parameters: layer(x), (x, *layer.parameters()))
@@ -326,6 +463,16 @@ def test_the_closed_form_products_of_a_skew_field_are_autograds(activation, runs
     expected = torch.autograd.grad(F(y), y, v)[0]
     torch.testing.assert_close(F.vjp(y.detach())(v), expected)
     torch.testing.assert_close((F.jacobian(y).mT @ v.unsqueeze(-1)).squeeze(-1), expected)
+
+
+def test_fields_start_as_they_say_and_are_skew():
+    F = SkewField(60, generator=torch.Generator().manual_seed(0))
+    assert 0.99 * math.sqrt(3 / 60) < F.K.abs().max() <= math.sqrt(3 / 60) and not F.b.any()
+    for scale in (1.0, 0.1):
+        C = ConvField(8, scale=scale, generator=torch.Generator().manual_seed(0), dtype=REAL)
+        assert 0.99 * scale * math.sqrt(3 / 72) < C.K.abs().max() <= scale * math.sqrt(3 / 72)
+    J = torch.func.jacrev(lambda y: C(y.view(1, 8, 4, 5)).flatten())(torch.zeros(160, dtype=REAL))
+    assert torch.allclose(J, -J.T, atol=1e-14) and J.norm() > 0.1  # at 0, where tanh has slope 1
 
 
 def test_newtons_steps_are_halved_as_often_as_a_steep_skew_field_asks():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -17,6 +19,7 @@ from course_lib.implicit import (
     saved_bytes,
     train_runs,
 )
+from course_lib.implicit.nets import smoothness
 
 REAL = torch.float64
 
@@ -80,6 +83,34 @@ def test_reversible_training_says_when_it_cannot_solve():
     F = SkewField(4, generator=torch.Generator().manual_seed(0), dtype=REAL)
     with pytest.raises(ConvergenceError):
         ReversibleTrapezoid([F], h=50.0, solver="fixed_point")(draw(3, 4))
+    with pytest.raises(ConvergenceError, match="after 1 iteration "):
+        ReversibleTrapezoid([F], h=0.5, max_iter=1)(draw(3, 4))
+
+
+def test_reversible_fields_may_have_parameters_that_they_do_not_use():
+    F = fields(1)[0]
+    F.spare = nn.Parameter(torch.ones(2, dtype=REAL))
+    net = ReversibleTrapezoid([F], h=0.3)
+    net(draw(3, 4)).square().sum().backward()
+    assert F.K.grad.any() and F.spare.grad is None
+
+
+def test_a_second_derivative_is_refused():
+    x = draw(3, 4).requires_grad_()
+    net = ReversibleTrapezoid(fields(2), h=0.3)
+    (slope,) = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_reversible_fields_keep_the_shape_and_their_parameters():
+    with pytest.raises(ValueError, match=r"F: made \(3, 1\) from \(3, 4\)"):
+        ReversibleTrapezoid([nn.Linear(4, 1).double()], h=0.1)(draw(3, 4))
+    net, x = ReversibleTrapezoid(fields(2), h=0.3), draw(3, 4)
+    other = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
+    y = torch.func.functional_call(net, other, (x,))
+    with pytest.raises(RuntimeError, match="fields: their parameters are not those of the forward pass"):
+        y.sum().backward()
 
 
 def one_run(seed: int, theta: float, depth: int = 2) -> ImplicitNet:
@@ -114,7 +145,49 @@ def test_a_run_that_diverges_is_retired_and_leaves_the_others_alone():
     assert torch.isfinite(result["train"]).all() and result["train"][0, -1] < result["train"][0, 0]
 
 
+def test_a_run_counts_as_diverged_from_a_loss_of_a_hundred():
+    net = ImplicitNet(1, 5, 1, 1, seeds=range(3), h=0.5, dtype=REAL)
+    loss = lambda p, y: 0 * p.sum((0, 2)) + torch.tensor([99.0, 101.0, math.nan], dtype=REAL)  # noqa: E731
+    result = train_runs(net, data(3), loss, epochs=1, lr=0.1, validation=data(3))
+    assert result["diverged"].tolist() == [False, True, True]
+    net(data(3)[0])  # at the next evaluation
+    assert all(p[0].any() or not p[1:].any() for p in net.parameters())
+    assert not any(p[1:].any() for p in net.parameters())
+
+
+def test_smoothness_is_the_integral_it_approaches():
+    h, depth = 0.1, 20
+    net = ImplicitNet(1, 2, depth, 1, seeds=range(2), h=h, dtype=REAL)
+    K = torch.tensor([[1.0, 2.0], [0.0, -1.0]], dtype=REAL)
+    with torch.no_grad():
+        for k, layer in enumerate(net.layers):  # K(t) = t K for the first run, constant for the second
+            layer.F.K.copy_(torch.stack([k * h * K, K]))
+    torch.testing.assert_close(smoothness(net), torch.tensor([6.0 * (depth - 1) * h, 0.0], dtype=REAL))
+
+
+def test_losses_are_taken_when_asked_and_at_the_end():
+    net = one_run(0, 0.5)
+    result = train_runs(net, data(1), mse, epochs=10, lr=0.1, validation=data(1), eval_every=4)
+    assert result["epoch"].tolist() == [4, 8, 10] and result["train"].shape == (1, 3)
+    torch.testing.assert_close(result["train"][:, -1], mse(net(data(1)[0]), data(1)[1]).detach())
+
+
+def test_weights_start_as_glorots_and_options_reach_the_layers():
+    net = ImplicitNet(3, 80, 2, 3, seeds=[1, 1, 2], h=0.5, gradient="phantom", guess="euler", solver="newton", tol=1e-3)
+    for weight, fans in ((net.opening, 83), (net.layers[1].F.K, 160), (net.head, 83)):
+        assert 0.98 * math.sqrt(6 / fans) < weight.abs().max() <= math.sqrt(6 / fans)
+        assert torch.equal(weight[0], weight[1]) and not torch.equal(weight[0], weight[2])
+    assert not net.opening_b.any() and not net.head_b.any()
+    for layer in net.layers:
+        s = layer.settings
+        assert (layer.gradient, layer.guess, s.solver, s.tol, layer.h) == ("phantom", "euler", "newton", 1e-3, 0.5)
+
+
 def test_one_rate_a_run_needs_sgd():
     net = ImplicitNet(1, 5, 2, 1, seeds=[0, 1], h=0.5, dtype=REAL)
+    with pytest.raises(ValueError, match="lr: expected one rate, or 2, one a run, got 3"):
+        train_runs(net, data(2), mse, epochs=1, lr=[0.1, 0.2, 0.3], validation=data(2))
+    with pytest.raises(ValueError, match="theta: expected one number, or 3, one a run, got 2"):
+        ImplicitNet(1, 5, 2, 1, seeds=range(3), h=0.5, theta=(0.0, 0.5))
     with pytest.raises(ValueError, match="lr: one rate a run"):
         train_runs(net, data(2), mse, epochs=1, lr=[0.1, 0.2], validation=data(2), optimizer="adam")

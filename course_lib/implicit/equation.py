@@ -31,12 +31,17 @@ class Equation:
         """c + aF(y) - y: zero at the solution, and the step of a fixed-point iteration."""
         self.evaluations += 1
         Fy = self.F(y)
+        if Fy.shape != y.shape:  # broadcasting would solve another equation
+            raise ValueError(f"F: made {tuple(Fy.shape)} from {tuple(y.shape)}; it must keep the shape.")
         self._last = y, Fy
         return torch.addcmul(self.c, self.a, Fy) - y
 
     def value(self, y: Tensor) -> Tensor:
         """F(y), which is at hand if y is where the residual was taken last."""
-        return self._last[1] if self._last is not None and self._last[0] is y else self.F(y)
+        if self._last is not None and self._last[0] is y:
+            return self._last[1]
+        self.evaluations += 1
+        return self.F(y)
 
     def norm(self, v: Tensor) -> Tensor:
         """Euclidean norm of every sample, shape (samples...)."""
@@ -49,7 +54,7 @@ class Equation:
     def matrix(self, y: Tensor, Fy: Tensor | None = None) -> Tensor:
         """I - a dF/dy at y, shape (samples..., n, n); Fy is F(y), if it is known."""
         n = self.width
-        self.evaluations += 1 if self._jacobian else n
+        self.evaluations += 1 if self._jacobian else 1 + n
         if self._jacobian:
             J = self._jacobian(y, self.value(y) if Fy is None else Fy)
         else:
@@ -101,6 +106,7 @@ def lipschitz(equation: Equation, y: Tensor, *, iterations: int = 12, seed: int 
     """
     v = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(seed)).to(y.device)
     best = 0.0
+    equation.evaluations += iterations
     for _ in range(iterations):
         v = v / equation.like(equation.norm(v)).clamp(min=torch.finfo(y.dtype).tiny)
         v = equation.a * torch.func.jvp(equation.F, (y,), (v,))[1]

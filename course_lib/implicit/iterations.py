@@ -79,6 +79,7 @@ def gradient_descent(
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             Fy = equation.F(y)
+        equation.evaluations += 1
         r = equation.c + equation.a * Fy.detach() - y.detach()
         error = relative(equation, r, y.detach())
         worst = error.max().item()
@@ -86,4 +87,3 @@ def gradient_descent(
         if worst <= tol or k >= max_iter:
             return y.detach(), k, error
         y = y.detach() + rate * (r - equation.transposed(y, Fy)(r))
-        equation.evaluations += 1

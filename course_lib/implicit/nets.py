@@ -43,6 +43,8 @@ class ImplicitNet(nn.Module):
         seeds = [int(s) for s in seeds]
         one = not hasattr(theta, "__len__")
         theta = theta if one else torch.as_tensor(theta, dtype=dtype).view(-1, 1, 1)
+        if not one and len(theta) not in (1, len(seeds)):
+            raise ValueError(f"theta: expected one number, or {len(seeds)}, one a run, got {len(theta)}.")
         fields = [SkewField(width, activation=activation, runs=len(seeds), dtype=dtype) for _ in range(depth)]
         self.opening, self.opening_b = self._dense(len(seeds), n_in, width, dtype)
         self.head, self.head_b = self._dense(len(seeds), width, n_out, dtype)
@@ -126,7 +128,10 @@ def train_runs(net: ImplicitNet, data: tuple[Tensor, Tensor], loss: Callable[[Te
         the data; "diverged", (runs,), bool: their losses are those of a net of zeros from then on.
     """
     runs = len(net.opening)
-    rates = torch.as_tensor(lr, dtype=net.opening.dtype).expand(runs)
+    rates = torch.as_tensor(lr, dtype=net.opening.dtype)
+    if rates.numel() not in (1, runs):
+        raise ValueError(f"lr: expected one rate, or {runs}, one a run, got {rates.numel()}.")
+    rates = rates.expand(runs)
     if optimizer != "sgd" and len(rates.unique()) > 1:
         raise ValueError("lr: one rate a run is for optimizer='sgd' alone, where it scales the run's loss.")
     scale = rates if optimizer == "sgd" else torch.ones_like(rates)

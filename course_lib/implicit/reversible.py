@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .convergence import Convergence
 from .differentiate import Problem, Record, Settings
 from .equation import Equation
 from .solvers import check_solver, find_root
@@ -36,8 +37,8 @@ class ReversibleTrapezoid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _Reversible.apply(self, x, *self.parameters())
 
-    def step(self, F: nn.Module, x: Tensor, h: float) -> tuple[Tensor, str]:
-        """One trapezoidal step of size h, also backward in time; the state and the solver that found it."""
+    def step(self, F: nn.Module, x: Tensor, h: float) -> tuple[Tensor, Convergence]:
+        """One trapezoidal step of size h, also backward in time; the state and how the solve went."""
         s = self.settings
         a = torch.as_tensor(h / 2, dtype=x.dtype, device=x.device)
         equation = Equation(F, x + a * F(x), a, jacobian=getattr(F, "jacobian", None))
@@ -50,7 +51,7 @@ class _Reversible(torch.autograd.Function):
     def forward(ctx, net: ReversibleTrapezoid, x: Tensor, *parameters: Tensor) -> Tensor:
         for F in net.fields:
             x, _ = net.step(F, x, net.h)
-        ctx.net, ctx.count = net, len(parameters)
+        ctx.net, ctx.parameters = net, list(net.parameters())
         ctx.save_for_backward(x)
         return x
 
@@ -58,9 +59,12 @@ class _Reversible(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g: Tensor):
         net, (y,) = ctx.net, ctx.saved_tensors
+        if any(now is not then for now, then in zip(net.parameters(), ctx.parameters, strict=True)):
+            raise RuntimeError("fields: their parameters are not those of the forward pass, and the backward pass "
+                               "evaluates them again; with functional_call use ThetaLayers.")
         half = net.h / 2
         index = {p: k for k, p in enumerate(net.parameters())}
-        total: list[Tensor | None] = [None] * ctx.count
+        total: list[Tensor | None] = [None] * len(ctx.parameters)
         for F in reversed(net.fields):
             x, report = net.step(F, y, -net.h)
             weights = [p for p in F.parameters() if p.requires_grad]

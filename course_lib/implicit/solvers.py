@@ -69,7 +69,7 @@ def newton_cost(width: int) -> float:
 
 def auto(equation: Equation, y: Tensor, *, tol: float, max_iter: int | None) -> tuple[Tensor, Convergence]:
     """Fixed-point steps as long as ``choose`` predicts, from the rate seen so far, that they will pay; else Newton."""
-    rate, last, first = 0.0, math.inf, y
+    rate, last, worst, first = 0.0, math.inf, math.inf, y
     for k in range(MAX_ITER["fixed_point"] if max_iter is None else max_iter):
         r = equation.residual(y)
         error = relative(equation, r, y)

@@ -41,7 +41,7 @@ class ThetaLayer(nn.Module):
         How the linear system of the backward pass is solved: "dense", "neumann", "gcr", or "auto": what suits the
         forward solver.
     tol, max_iter, on_failure
-        As in ``find_root``; they hold for the backward pass as well.
+        As in ``find_root``; tol and on_failure hold for the backward pass as well.
     guess
         Where the solver starts: "x", "euler" (x + hF(x)), "linearised", the solution of the equation linearised
         about x, which is one undamped Newton step from x and needs the dense Jacobian, or "last", the solution of
@@ -91,11 +91,11 @@ class ThetaLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         theta = self.theta
-        if not isinstance(theta, Tensor) and theta == 0:
-            return x + self.h * self.F(x)
         hF = self.h * self.F(x)
         if hF.shape != x.shape:
             raise ValueError(f"F: made {tuple(hF.shape)} from {tuple(x.shape)}; it must keep the shape.")
+        if not isinstance(theta, Tensor) and theta == 0:
+            return x + hF
         c = x if not isinstance(theta, Tensor) and theta == 1 else x + (1 - theta) * hF
         a = torch.as_tensor(theta * self.h, dtype=x.dtype, device=x.device)
         y, self._record = implicit_state(
