@@ -11,6 +11,7 @@ from torchdiffeq import odeint_adjoint
 from course_lib.integrators import METHODS, SolveError, dopri5, solve
 from course_lib.memory import peak_bytes, saved_bytes
 from course_lib.neural_ode import MLPField, NeuralODE, adjoint, discrete_adjoint
+from course_lib.neural_ode.adjoint import parts_norm
 
 F64 = {"dtype": torch.float64}
 TIMES = [0.0, 0.2, 0.9, 1.0]
@@ -110,16 +111,39 @@ def test_adjoint_error_falls_with_the_tolerance():
     assert errors[0] > 10 * errors[1] > 100 * errors[2] and errors[2] < 1e-6
 
 
-def test_seminorm_saves_evaluations_where_parameters_are_many():
+@pytest.mark.parametrize("solver", ["own", "torchdiffeq"])
+def test_seminorm_saves_evaluations_where_parameters_are_many(solver):
     f = MLPField(4, 64, time=True, seed=0).double()
     with torch.no_grad():
         f.layers[-1].weight *= 3
     spent = {}
     for seminorm in (False, True):
-        node = NeuralODE(f, t=(0.0, 10.0), rtol=1e-6, atol=1e-6, gradient="adjoint", seminorm=seminorm)
+        node = NeuralODE(f, t=(0.0, 10.0), rtol=1e-6, atol=1e-6, gradient="adjoint", seminorm=seminorm, solver=solver)
         node(state(64, 4)).square().sum().backward()
         spent[seminorm] = node.nfe.backward
     assert spent[True] <= spent[False] - 6  # a step at least
+
+
+def test_the_backward_errors_size_is_its_largest_parts():
+    e = torch.tensor([1.0, 1.0, 3.0, 4.0, 5.0, 5.0, 5.0], **F64)  # of x, a and the parameters
+    assert parts_norm(2, False)(e).item() == pytest.approx(5)
+    assert parts_norm(2, True)(e).item() == pytest.approx(12.5**0.5)
+    assert parts_norm(2, False)(e[:4]).item() == pytest.approx(12.5**0.5)
+
+
+def test_tolerances_are_1e_6_unless_given():
+    f, x0 = field(), state().requires_grad_()
+    path, same = adjoint(f, x0, TIMES), adjoint(f, x0, TIMES, rtol=1e-6, atol=1e-6)
+    assert torch.equal(path, same)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(path, f, x0), gradients(same, f, x0), strict=True))
+
+
+@pytest.mark.parametrize("solver", [adjoint, discrete_adjoint])
+def test_a_second_derivative_is_refused(solver):
+    x0 = state().requires_grad_()
+    (slope,) = torch.autograd.grad(solver(field(), x0, [0.0, 1.0])[-1].square().sum(), x0, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
 
 
 def test_the_backward_solve_goes_on_with_the_step_it_had():
@@ -137,7 +161,10 @@ def test_evaluations_redone_are_counted():
         path = discrete_adjoint(f, x0, [0.0, 1.0], method="heun", steps=64, checkpoints=checkpoints,
                                 forward=lambda n: spent.update(forward=n),  # noqa: B023
                                 backward=lambda n: spent.update(backward=n))  # noqa: B023
+        torch.autograd.grad(path.sum(), x0, retain_graph=True)
+        once = spent["backward"]
         gradients(path, f, x0)
+        assert spent["backward"] == once  # of this backward pass alone
         assert spent["forward"] == 2 * 64 and 2 * low <= spent["backward"] <= 2 * high
 
 
@@ -238,8 +265,12 @@ def test_errors_are_one_line(solver):
         with pytest.raises(kind) as caught:
             solver(**{"f": f, "x0": x0, "t": [0.0, 1.0]} | change)
         assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"^checkpoints: expected"):
-        discrete_adjoint(f, x0, [0.0, 1.0], checkpoints=0)
+    for method in ("trapezoid", "verlet"):
+        with pytest.raises(ValueError, match=rf"^method: '{method}' cannot solve the adjoint equation"):
+            adjoint(f, x0, [0.0, 1.0], method=method)
+    for count in (0, True, "root"):
+        with pytest.raises(ValueError, match=r"^checkpoints: expected"):
+            discrete_adjoint(f, x0, [0.0, 1.0], checkpoints=count)
 
 
 def test_a_backward_solve_that_fails_says_so():
@@ -247,3 +278,5 @@ def test_a_backward_solve_that_fails_says_so():
     x = adjoint(lambda t, x: -1e3 * x, x0, [0.0, 1.0], params=(), rtol=1e-6, atol=1e-9, max_steps=400)
     with pytest.raises(SolveError, match="no solution up to t = 0"):
         (x[-1] * 1e3).sum().backward()
+    with pytest.raises(SolveError, match="the 3 steps ran out"):
+        adjoint(field(), state(), [0.0, 9.0], rtol=1e-9, atol=1e-9, max_steps=3)

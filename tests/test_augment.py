@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from course_lib.data import annulus, flip
+from course_lib.integrators import SolveError
 from course_lib.neural_ode import MLPField, NeuralODE
 from course_lib.neural_ode.augment import Augment
 from course_lib.neural_ode.odenet import ODENet
@@ -86,9 +87,28 @@ def test_nets_together_give_what_each_gives_alone(p, keep, head):
             assert torch.allclose(params[name].grad[i], weight.grad, rtol=1e-7, atol=1e-10), name
 
 
+def test_nets_together_have_the_steps_that_were_allowed():
+    nets = [ODENet(node(2, seed=seed, tol=1e-12, max_steps=2)) for seed in range(2)]
+    params, buffers = torch.func.stack_module_state(nets)
+    with pytest.raises(SolveError, match=r"problem 0: .* the 2 steps ran out"):
+        nets[0].together(params, buffers, draw(2, 4, 2))
+
+
 def test_what_vmap_can_map_is_left_to_it():
     assert ODENet(node(2, method="rk4", steps=2)).together is None
     assert ODENet(Augment(node(3), 1)).together is not None
+    for options in ({"gradient": "adjoint"}, {"solver": "torchdiffeq"}):
+        assert ODENet(node(2, **options)).together is None  # nor is the gradient or the solver changed
+
+
+def test_nets_together_take_batches_of_any_size_and_evaluate_as_they_are_told_to():
+    nets = [ODENet(node(2, seed=seed, tol=1e-2, eval_rtol=1e-9, eval_atol=1e-9)).eval() for seed in range(2)]
+    params, buffers = torch.func.stack_module_state(nets)
+    for batch in (5, 3):
+        x = draw(2, batch, 2)
+        out, nfe = nets[0].together(params, buffers, x)
+        assert torch.allclose(out, torch.stack([net(x[i]) for i, net in enumerate(nets)]), rtol=0, atol=1e-12)
+        assert nfe.tolist() == [net.node.nfe.forward for net in nets]
 
 
 def test_seeds_train_together_as_alone_and_count_their_evaluations():

@@ -84,6 +84,12 @@ def test_evaluations_are_counted_forward_and_backward_apart(options):
     assert node.nfe_forward == 2 * forward  # but what the trainer reads only grows
 
 
+def test_the_tolerances_and_steps_that_are_not_given():
+    x0 = state()
+    assert torch.equal(NeuralODE(field())(x0), NeuralODE(field(), rtol=1e-3, atol=1e-3)(x0))
+    assert torch.equal(NeuralODE(field(), method="rk4")(x0), NeuralODE(field(), method="rk4", steps=10)(x0))
+
+
 def test_fixed_steps_cost_their_stages():
     for name, rule in METHODS.items():
         node = NeuralODE(field(), method=name, steps=6)
@@ -104,8 +110,11 @@ def test_torchdiffeq_takes_the_same_grid(solver):
 
 
 @pytest.mark.parametrize("solver", ["own", "torchdiffeq"])
-def test_evaluation_may_have_other_tolerances_than_training(solver):
-    node = NeuralODE(field(), rtol=1e-2, atol=1e-2, eval_rtol=1e-8, eval_atol=1e-8, solver=solver)
+@pytest.mark.parametrize("which", ["rtol", "atol"])
+def test_evaluation_may_have_other_tolerances_than_training(solver, which):
+    # With the other tolerance zero this one alone counts.
+    tolerances = {"rtol": 0.0, "atol": 0.0, which: 1e-2, f"eval_{which}": 1e-8}
+    node = NeuralODE(field(), solver=solver, **tolerances)
     node(state())
     training = node.nfe.forward
     node.eval()
@@ -154,6 +163,21 @@ def test_mlp_field_is_the_net_it_says():
         g(0.0, torch.ones(4, 3))
 
 
+@pytest.mark.parametrize("name", ["tanh", "softplus", "elu", "silu", "sigmoid", "relu"])
+def test_activations_are_what_they_are_called(name):
+    f, x = MLPField(2, 4, depth=1, activation=name, seed=0), state().float()
+    inside = f.layers[0](x)
+    expected = getattr(torch, name)(inside) if hasattr(torch, name) else getattr(nn.functional, name)(inside)
+    assert torch.allclose(f(0.0, x), f.layers[1](expected), atol=1e-6)
+
+
+def test_fields_refuse_no_layer_and_an_unknown_activation():
+    with pytest.raises(ValueError, match="depth: expected at least one hidden layer"):
+        MLPField(2, 8, depth=0)
+    with pytest.raises(ValueError, match="activation: 'gelu' is unknown; choose one of tanh"):
+        MLPField(2, 8, activation="gelu")
+
+
 def test_a_seed_leaves_the_random_state_alone():
     torch.manual_seed(0)
     expected = torch.rand(1)
@@ -170,6 +194,7 @@ def test_a_seed_leaves_the_random_state_alone():
         ({"method": "rk5"}, "method: 'rk5' is unknown. Did you mean 'rk4'"),
         ({"gradient": "discrete"}, 'gradient: "discrete" needs solver="own" and a fixed-step method'),
         ({"method": "rk4", "gradient": "discrete", "solver": "torchdiffeq"}, 'gradient: "discrete" needs solver="own"'),
+        ({"method": "trapezoid", "gradient": "adjoint"}, "method: 'trapezoid' cannot solve the adjoint equation"),
         ({"method": "rk4", "steps": 0}, "steps: expected a whole number"),
         ({"t": (1.0,)}, "t: expected a 1-D tensor of at least two times"),
         ({"t": (0.0, 0.0)}, "t: not strictly monotone"),
@@ -189,5 +214,7 @@ def test_a_blow_up_is_a_solve_error(solver):
 
     with pytest.raises(SolveError, match=r"no solution up to t = 2: .*underflow in dt"):
         NeuralODE(Square(), t=(0.0, 2.0), solver=solver)(torch.ones(3, dtype=F64))
-    with pytest.raises(SolveError, match=r"no solution up to t = 9: .*(ran out|max_num_steps)"):
-        NeuralODE(field(), t=(0.0, 9.0), solver=solver, rtol=1e-9, atol=1e-9, max_steps=3)(state())
+    for gradient in ("direct", "adjoint"):
+        with pytest.raises(SolveError, match=r"no solution up to t = 9: .*(ran out|max_num_steps)"):
+            node = NeuralODE(field(), solver=solver, rtol=1e-9, atol=1e-9, max_steps=3, gradient=gradient)
+            node(state(), [0.0, 9.0])

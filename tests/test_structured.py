@@ -24,6 +24,9 @@ def test_a_seed_net_is_its_formula_and_each_seed_its_own():
         assert torch.allclose(y[..., k, :], by_hand, atol=1e-12)
         assert torch.allclose(net.squares()[k], alone.w1.square().sum() + alone.w2.square().sum())
     assert not torch.allclose(net.w1[0], net.w1[1])
+    wide = SeedNet(4, 100, 50, seeds=[0])
+    for weights, inputs in ((wide.w1, 4), (wide.b1, 4), (wide.w2, 100), (wide.b2, 100)):
+        assert 0.9 * inputs**-0.5 < weights.abs().max() <= inputs**-0.5
 
 
 def test_states_of_the_wrong_shape_are_named():
@@ -51,6 +54,14 @@ def test_the_hamiltonian_field_is_the_energys_gradient_less_friction(dim):
     assert torch.allclose((slope * made).sum(-1), -0.3 * p.square().sum(-1), atol=1e-12)
 
 
+def test_what_an_energy_learns():
+    field = DampedHamiltonian(2, 5, seeds=range(2), dtype=REAL)
+    field(0.0, draw(4, 2, 4)).square().sum().backward()
+    learned = {name for name, p in field.named_parameters() if p.requires_grad}
+    assert learned == {"net.w1", "net.b1", "net.w2", "log_friction"}  # not the constant in it
+    assert all(p.grad.any() for p in field.parameters() if p.requires_grad)
+
+
 def test_friction_must_be_positive():
     with pytest.raises(ValueError, match="friction"):
         DampedHamiltonian(1, 4, seeds=[0], friction=0.0)
@@ -66,6 +77,8 @@ def test_prey_and_predators_in_logarithms_are_the_equations_they_stand_for():
     assert torch.allclose(field(0.0, z) * scale * x, known)  # z' = (x' / x) / scale
     assert (field.per_head(z) > 0).all()
     assert not field.log_rates.requires_grad
+    learned = PreyPredator(mean, scale, 6, rates=(1.5, 3.0), learn_rates=True, seeds=range(2), dtype=REAL)
+    assert learned.log_rates.requires_grad and torch.equal(learned(0.0, z), field(0.0, z))
     with pytest.raises(ValueError, match="rates"):
         PreyPredator(mean, scale, 6, rates=(1.5, 0.0), seeds=[0])
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from course_lib.integrators.dopri5 import dopri5
-from course_lib.integrators.explicit import Field
+from course_lib.integrators.explicit import METHODS, Field
 from course_lib.integrators.inputs import check_state, check_steps, check_times
 from course_lib.integrators.solve import find_method, repeat
 from course_lib.integrators.step_control import Norm, rms
@@ -37,7 +37,7 @@ def adjoint(
     f, x0, t
         As for ``solve``; t without gradient.
     method, steps, rtol, atol, max_steps
-        "dopri5" with its tolerances, or a fixed-step method with ``steps`` steps between neighbouring times; the
+        "dopri5" with its tolerances, or an explicit method with ``steps`` steps between neighbouring times; the
         backward solve uses the same, and "dopri5" begins it with the step that would have come next.
     seminorm
         Leave the integral that gives dL/dp out of the backward error norm: nothing else depends on it (Kidger, Chen and
@@ -67,6 +67,7 @@ def adjoint(
         rule = find_method(method)
         return torch.stack(repeat(rule, g, x, times, steps)), rule.stages * steps * (len(times) - 1), None
 
+    need_explicit(method)
     check_steps(steps)
     weights = need_gradient(f, params)
     t = fixed_times(t, check_state(x0))
@@ -126,6 +127,13 @@ def parts_norm(n: int, seminorm: bool) -> Norm:
         return torch.stack([rms(part) for part in parts]).max()
 
     return norm
+
+
+def need_explicit(method: str) -> None:
+    """Refuse what cannot step ``backward_field``: Newton's method would differentiate it, and it has no two halves."""
+    if method != "dopri5" and find_method(method) is not METHODS.get(method):
+        raise ValueError(f"method: {method!r} cannot solve the adjoint equation; use an explicit method, or "
+                         'gradient="discrete".')
 
 
 def need_gradient(f: Field, params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:

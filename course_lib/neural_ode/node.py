@@ -14,7 +14,7 @@ from course_lib.integrators.errors import SolveError
 from course_lib.integrators.inputs import check_steps, check_times
 from course_lib.integrators.solve import find_method, repeat
 
-from .adjoint import Count, adjoint
+from .adjoint import Count, adjoint, need_explicit
 from .discrete import discrete_adjoint
 
 GRADIENTS = ("direct", "adjoint", "discrete")
@@ -23,7 +23,10 @@ ADAPTIVE = ("dopri8", "dopri5", "bosh3", "fehlberg2", "adaptive_heun")  # of tor
 
 
 class NFE(NamedTuple):
-    """Evaluations of the field: in the forward pass, and again in the backward pass that followed it."""
+    """Evaluations of the field: in the forward pass, and again in the backward pass that followed it.
+
+    Those by which an implicit method solves for its step are not counted, its stages alone are.
+    """
 
     forward: int
     backward: int
@@ -82,6 +85,8 @@ class NeuralODE(nn.Module):
                 raise ValueError(f"{name}: {value!r} is unknown; choose one of {', '.join(known)}.")
         if solver == "own" and method != "dopri5":
             find_method(method)
+            if gradient == "adjoint":
+                need_explicit(method)
         if gradient == "discrete" and (solver != "own" or method == "dopri5"):
             raise ValueError('gradient: "discrete" needs solver="own" and a fixed-step method, such as "rk4".')
         self.t = tuple(check_times(t, torch.empty(0, dtype=torch.float64)).tolist())

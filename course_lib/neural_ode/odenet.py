@@ -55,7 +55,8 @@ class ODENet(nn.Module):
         prefix = "flow.node.field." if augmented else "flow.field."
         values = {**_part(params, prefix), **_part(buffers, prefix)}
         start = vmap(flow.lift)(x) if augmented else x
-        solved = dopri5_each(lambda t, z: self._field(values, t, z), start, node.t, **node.tolerances())
+        solved = dopri5_each(lambda t, z: self._field(values, t, z), start, node.t, **node.tolerances(),
+                             max_steps=node.max_steps)
         z = vmap(flow.project)(solved.x[-1], x) if augmented else solved.x[-1]
         if isinstance(self.head, nn.Identity):
             return z, solved.nfe
