@@ -96,6 +96,17 @@ def test_the_flow_keeps_the_energy_and_euler_does_not(activation):
     assert abs(float((gradient @ layer.field()(0.0, x)[0]).detach())) < 1e-13  # H' = 0 along the field
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@torch.no_grad()
+def test_each_steps_field_keeps_its_own_energy_which_is_zero_at_rest(activation):
+    layer, x = dense(activation=activation, shared=False, steps=3), draw(5, 6)
+    slope = torch.func.jacrev(lambda v: layer.energy(v[None], 2)[0])(x[0])
+    assert abs(float(slope @ layer.field(2)(0.0, x)[0])) < 1e-13
+    for b in layer.b:
+        b.zero_()
+    assert layer.energy(0 * x).abs().max() < 1e-15
+
+
 @pytest.mark.parametrize("method", REVERSIBLE)
 @pytest.mark.parametrize("shared", [True, False])
 def test_inverse_recovers_the_input(method, shared):
@@ -150,6 +161,36 @@ def test_zero_padding_adds_channels_and_no_parameter():
     assert not list(pad.parameters())
 
 
+def test_weights_are_drawn_by_he_and_biases_are_zero():
+    for layer, expected in (
+        (HamiltonianDense(400, steps=1, h=0.1, activation="relu", generator=seeded()), 2 / 200),
+        (HamiltonianDense(400, steps=1, h=0.1, activation="tanh", generator=seeded()), 1 / 200),
+        (HamiltonianConv2d(100, steps=1, h=0.1, generator=seeded()), 2 / (50 * 9)),
+        (AntisymmetricDense(200, steps=1, h=0.1, generator=seeded()), 1 / 200),
+    ):
+        assert layer.K[0].var().item() == pytest.approx(expected, rel=0.05)
+        assert not any(b.any() for b in layer.b)
+    net = hamiltonian_network((256,), (True,), in_channels=16, classes=100, generator=seeded())
+    for layer in (net[0], net[-1]):
+        assert layer.weight.var().item() == pytest.approx(2 / layer.weight[0].numel(), rel=0.05)
+        assert not layer.bias.any()
+
+
+def test_a_dilated_layer_keeps_the_size_of_the_image():
+    for dilation in (1, 2):
+        layer = HamiltonianConv2d(4, steps=2, h=0.1, kernel_size=5, dilation=dilation)
+        assert layer(draw(1, 4, 7, 6, dtype=torch.float32)).shape == (1, 4, 7, 6)
+
+
+def test_summary_leaves_the_network_as_it_was():
+    for training in (True, False):
+        net = hamiltonian_network((4,), (True,), generator=seeded()).train(training)
+        before = {name: b.clone() for name, b in net.named_buffers()}
+        summary(net, torch.rand(2, 3, 8, 8))
+        assert all(torch.equal(b, before[name]) for name, b in net.named_buffers())
+        assert all(m.training == training for m in net.modules())
+
+
 def test_published_network_has_the_published_table():
     table = summary(hamiltonian_network(), torch.zeros(1, 3, 32, 32))
     counts = [row.parameters for row in table.rows if row.parameters]
@@ -158,6 +199,10 @@ def test_published_network_has_the_published_table():
     shapes = [row.shape for row in table.rows if row.name == "HamiltonianConv2d"]
     assert shapes == [(16, 32, 32), (64, 16, 16), (128, 16, 16), (256, 16, 16), (512, 8, 8), (1024, 4, 4)]
     assert "3,157,914" in str(table)
+    kinds = [row.name for row in table.rows]
+    assert kinds.count("AvgPool2d") == 3 and kinds[-3:] == ["AdaptiveAvgPool2d", "Flatten", "Linear"]
+    units = [m for m in hamiltonian_network() if isinstance(m, HamiltonianConv2d)]
+    assert {(u.method, u.steps, u.h, u.activation, u.reversible) for u in units} == {("euler", 4, 0.15, "relu", False)}
 
 
 def test_network_does_not_depend_on_torchs_global_random_state():
@@ -169,10 +214,12 @@ def test_network_does_not_depend_on_torchs_global_random_state():
     ("make", "says"),
     [
         (lambda: HamiltonianDense(5, steps=1, h=0.1), "width: the state has two halves"),
+        (lambda: HamiltonianDense(0, steps=1, h=0.1), "width: the state has two halves"),
         (lambda: HamiltonianConv2d(4, steps=1, h=0.1, kernel_size=2), "kernel_size: an even kernel"),
         (lambda: HamiltonianDense(4, steps=0, h=0.1), "steps: expected a whole number"),
         (lambda: HamiltonianDense(4, steps=1, h=0.1, method="rk4"), "method: 'rk4' is unknown here"),
         (lambda: HamiltonianDense(4, steps=1, h=0.1, activation="gelu"), "activation: 'gelu' is unknown"),
+        (lambda: HamiltonianDense(4, steps=1, h=0.1, reversible=True, check_every=0), "check_every: goes with"),
         (lambda: HamiltonianDense(4, steps=1, h=0.1, check_every=2), "check_every: goes with reversible"),
         (lambda: hamiltonian_network((16, 24), (True, True)), "widths: zero padding makes 16 channels"),
         (lambda: hamiltonian.ChannelZeroPadding(0), "factor: expected a whole number"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from course_lib.hamiltonian import HamiltonianConv2d, HamiltonianDense, ReconstructionError
+from course_lib.hamiltonian.shears import schedule
 
 REVERSIBLE = ("symplectic_euler", "verlet", "leapfrog")
 
@@ -101,6 +102,24 @@ def test_a_check_says_where_the_reconstruction_drifted():
     assert float((silent[0] - true[0]).norm() / true[0].norm()) > 1e-2
     with pytest.raises(ReconstructionError, match=r"reconstruction drifted by .* at update .* smaller check_every"):
         gradients(layer("dense", reversible=True, check_every=300, **options), batch("dense", torch.float32))
+    # Where the check passes, the pass goes on from the state that was kept.
+    checked = gradients(layer("dense", reversible=True, check_every=30, **options), batch("dense", torch.float32))
+    assert float((checked[0] - true[0]).norm() / true[0].norm()) < 1e-3
+    with pytest.raises(ReconstructionError, match=r"\(tolerance 1\.0e-07\)"):
+        gradients(layer("dense", reversible=True, check_every=30, tolerance=1e-7, **options),
+                  batch("dense", torch.float32))
+
+
+def test_verlets_neighbouring_halves_are_one_update():
+    for method, count in (("symplectic_euler", 2 * 8), ("verlet", 2 * 8 + 1), ("leapfrog", 2 * 8 + 1)):
+        assert len(schedule(method, 8, shared=True)) == count
+
+
+def test_a_second_derivative_is_refused():
+    net, x = layer("dense", reversible=True, dtype=torch.float64, steps=2), batch("dense", torch.float64)
+    (slope,) = torch.autograd.grad(net(x.requires_grad_()).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
 
 
 def test_autocast_runs_the_backward_in_the_same_precision():

@@ -83,6 +83,8 @@ class Hamiltonian(Unrolled):
     """The Hamiltonian layer; use the dense or the conv subclass.
 
     The data belong in y, the first half of axis 1; z may be zero at the start (``ChannelZeroPadding``).
+    reversible=True rebuilds the states in the backward pass from the output. check_every=n compares them with one kept
+    every n steps: ReconstructionError beyond tolerance, a share of its largest entry (None: the root of rounding).
     """
 
     def __init__(self, K: Operator, shape: tuple[int, ...], *, reversible: bool = False, check_every: int | None = None,
