@@ -25,7 +25,7 @@ SOLVERS: dict[str, Callable[..., Solution]] = {
 MAX_ITER = {"fixed_point": 200, "anderson": 200, "newton": 50, "newton_krylov": 50, "gradient_descent": 2000}
 DENSE = 128  # widest state whose Jacobian "auto" forms
 HINTS = {
-    "fixed_point": "It is sure if the Lipschitz constant of θhF is below 1: use solver='newton' or a smaller h.",
+    "fixed_point": "It is certain only if θhF has a Lipschitz constant below 1: use solver='newton' or a smaller h.",
     "anderson": "Use solver='newton', or a smaller h.",
     "newton": "Use a smaller h: the equation may have no solution near here.",
     "newton_krylov": "Use a smaller h, or solver='newton' if the state is small.",
