@@ -122,6 +122,12 @@ def test_iterations_are_bounded_as_asked(solver):
     assert layer.report.iterations == 2 and not layer.report.converged
 
 
+def test_auto_makes_no_more_steps_than_asked_before_it_turns_to_newton():
+    layer = ThetaLayer(skew(16, 0.5), max_iter=4)
+    layer(draw(5, 16))
+    assert layer.report.converged and layer.report.solver == "newton" and layer.report.iterations <= 4
+
+
 @pytest.mark.parametrize("solver", [*SOLVERS, "auto"])
 @pytest.mark.parametrize(("dtype", "tol"), [(torch.float32, 2e-6), (torch.float64, 1e-10)])
 def test_the_residual_is_the_equations_over_one_and_the_states_norm(solver, dtype, tol):
