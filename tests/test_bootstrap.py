@@ -56,8 +56,8 @@ def test_the_seed_and_the_block_decide_what_is_drawn():
         bootstrap(model, fit.p, T, fit.residuals.view(-1, 2), replicates=5, **options)
         for options in ({}, {"seed": 0, "block": 1}, {"seed": 1}, {"block": 6})
     ]
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.allclose(drawn[0], drawn[2]) and not torch.allclose(drawn[0], drawn[3])
+    same, seed, block = ((other - drawn[0]).abs().max().item() for other in drawn[1:])
+    assert same < 1e-6 and min(seed, block) > 1e-3  # rounding is not the same each time
 
 
 def test_fits_that_do_not_converge_are_an_error():

@@ -134,7 +134,7 @@ def test_an_answer_that_forks_answers_once(source, tmp_path):
 
 def test_what_an_answer_prints_under_a_check_is_shown_to_nobody(source, tmp_path):
     folder, assignment = source
-    nb = tools.notebook(folder, RIGHT | {"twice": "print('called with', x); return 2 * x"}, after=("print('mine')",))
+    nb = tools.notebook(folder, RIGHT | {"twice": "print('called with', x); return 2 * x"}, after=("print('mine')", "print('x' * 30_000)"))
     examination = Examination(assignment, tools.LIMITS, tmp_path, tools.kind())
     try:
         said = examine(nb, examination)
@@ -142,7 +142,7 @@ def test_what_an_answer_prints_under_a_check_is_shown_to_nobody(source, tmp_path
         examination.stop()
     assert "holds: the secret number" in said["twice"][0]
     assert "called with" not in nbformat.writes(nb).replace("print('called with'", "") + repr(said)
-    assert nb.cells[-1].outputs[0].text == "mine\n"
+    assert nb.cells[-2].outputs[0].text == "mine\n" and nb.cells[-1].outputs[0].text == 20_000 * "x"
 
 
 def test_random_numbers_of_a_check_are_the_same_each_time_and_so_are_the_answers_own(source, tmp_path):
@@ -303,8 +303,8 @@ def test_every_file_name_is_found_and_links_lead_nowhere(tmp_path):
     assert len(keys) == 4
 
 
-def test_a_record_is_of_its_file_its_checks_and_its_limits(source, tmp_path):
-    _, assignment = source
+def test_a_record_is_of_its_file_its_checks_and_its_limits(source, tmp_path, monkeypatch):
+    folder, assignment = source
     path = tmp_path / "tiny.ipynb"
     path.write_text("{}")
     handed = run.Submission("ada", "tiny", path, "tiny.ipynb")
@@ -313,6 +313,8 @@ def test_a_record_is_of_its_file_its_checks_and_its_limits(source, tmp_path):
     path.write_text("{ }")
     keys.append(run.key(handed, known, Limits()))
     assert len(set(keys)) == 4 and run.key(handed, known, Limits()) == keys[-1]
+    monkeypatch.setattr(type(folder), "read_bytes", lambda self: b"the library has changed")
+    assert tools.read(folder / "tiny.ipynb").key != assignment.key
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

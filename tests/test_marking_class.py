@@ -49,7 +49,9 @@ def school(tmp_path_factory):
     hand_in(folder, "Zoë O'Neil \"Z\"/tiny/tiny.ipynb", tools.notebook(source, RIGHT))
     hand_in(folder, "=cmd()/tiny.ipynb", tools.notebook(source, RIGHT | {"half": "return 0.0"}))
     leaves = {"half": "import os; os._exit(1)", "twice": RIGHT["twice"]}
-    hand_in(folder, "李 雷_tiny.ipynb", tools.notebook(source, leaves))
+    lost = tools.notebook(source, leaves)
+    lost.cells = [cell for cell in lost.cells if cell.id != "slope-check"]
+    hand_in(folder, "李 雷_tiny.ipynb", lost)
     (folder / "broken").mkdir()
     (folder / "broken" / "tiny.ipynb").write_bytes(b'{"cells": [')
     (folder / "nothing <b>").mkdir()
@@ -67,6 +69,7 @@ def test_every_notebook_has_a_row_with_its_marks_or_a_line(school):
         "Zoë O'Neil \"Z\"": ("6", "6"), "'=cmd()": ("5", "6"), "李 雷": ("2", "6"),
         "broken": ("0", "6"), "nothing <b>": ("0", "0"),
     }  # fmt: skip
+    assert found["李 雷"]["note"] == "slope-check was missing" and not found["'=cmd()"]["note"]
     assert "not JSON" in found["broken"]["note"] and "not a regular file" in found["nothing <b>"]["note"]
     each = {(r["student"], r["exercise"]): r for r in rows(root / "handed in-marks" / "exercises.csv")}
     assert "ended the process" in each["李 雷", "half"]["what the check said"]
