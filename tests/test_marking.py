@@ -134,7 +134,8 @@ def test_an_answer_that_forks_answers_once(source, tmp_path):
 
 def test_what_an_answer_prints_under_a_check_is_shown_to_nobody(source, tmp_path):
     folder, assignment = source
-    nb = tools.notebook(folder, RIGHT | {"twice": "print('called with', x); return 2 * x"}, after=("print('mine')", "print('x' * 30_000)"))
+    shown = RIGHT | {"twice": "print('called with', x); return 2 * x"}
+    nb = tools.notebook(folder, shown, after=("print('mine')", "print('x' * 30_000)"))
     examination = Examination(assignment, tools.LIMITS, tmp_path, tools.kind())
     try:
         said = examine(nb, examination)
