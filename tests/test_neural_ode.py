@@ -186,6 +186,13 @@ def test_a_seed_leaves_the_random_state_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
+@pytest.mark.parametrize("options", [{"method": "rk4"}, {}, {"solver": "torchdiffeq"}, {"gradient": "adjoint"}])
+@pytest.mark.parametrize("x0, said", [([1.0], "expected a torch tensor, got list"), (torch.tensor([1]), "torch.int64")])
+def test_a_state_that_cannot_be_stepped_is_one_line(options, x0, said):
+    with pytest.raises(TypeError, match=f"^x0: .*{said}"):
+        NeuralODE(MLPField(1, 4, seed=0), **options)(x0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -22,13 +22,18 @@ def is_batched(x: Tensor) -> bool:
 
 def check_state(x0: Tensor) -> Tensor:
     """Return x0 as it is if a solver can work on it: a floating-point tensor with finite entries."""
+    check_kind(x0)
+    if not is_batched(x0) and not all_finite(x0):
+        raise ValueError("x0: has NaN or infinite entries; check what computes the initial state.")
+    return x0
+
+
+def check_kind(x0: Tensor) -> None:
+    """Refuse what is no floating-point tensor; nothing is read from its entries, which may lie on a GPU."""
     if not isinstance(x0, Tensor):
         raise TypeError(f"x0: expected a torch tensor, got {type(x0).__name__}; wrap it in torch.tensor(...).")
     if not x0.is_floating_point():
         raise TypeError(f"x0: dtype {x0.dtype} cannot hold a step of size h; use x0.float() or x0.double().")
-    if not is_batched(x0) and not all_finite(x0):
-        raise ValueError("x0: has NaN or infinite entries; check what computes the initial state.")
-    return x0
 
 
 def all_finite(x: Tensor) -> bool:

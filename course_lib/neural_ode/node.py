@@ -11,7 +11,7 @@ from torchdiffeq import odeint, odeint_adjoint
 
 from course_lib.integrators.dopri5 import dopri5
 from course_lib.integrators.errors import SolveError
-from course_lib.integrators.inputs import check_steps, check_times
+from course_lib.integrators.inputs import check_kind, check_steps, check_times
 from course_lib.integrators.solve import find_method, repeat
 
 from .adjoint import Count, adjoint, need_explicit
@@ -98,6 +98,7 @@ class NeuralODE(nn.Module):
 
     def forward(self, x0: Tensor, t: Tensor | Sequence[float] | None = None) -> Tensor:
         """Without t the last state, shape of x0; with times t, shape (n,), the trajectory, shape (n, \\*x0.shape)."""
+        check_kind(x0)
         self.nfe = NFE(0, 0)
         times = check_times(self.t if t is None else t, x0)
         x = self.integrate(x0, times)
