@@ -16,10 +16,10 @@ from course_lib.implicit import (
     SkewField,
     ThetaLayer,
     runs_of,
-    saved_bytes,
     train_runs,
 )
 from course_lib.implicit.nets import smoothness
+from course_lib.memory import saved_bytes
 
 REAL = torch.float64
 

@@ -5,6 +5,7 @@ import torch
 
 from course_lib.hamiltonian import HamiltonianConv2d, HamiltonianDense, ReconstructionError
 from course_lib.hamiltonian.shears import schedule
+from course_lib.memory import saved_bytes
 
 REVERSIBLE = ("symplectic_euler", "verlet", "leapfrog")
 
@@ -63,24 +64,14 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(run, (x, *net.parameters()))
 
 
-def saved_bytes(net, x):
-    """Bytes of all tensors that the forward pass keeps for the backward pass, each storage once."""
-    kept = {}
-
-    def keep(t):
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        out = net(x)
-    assert out.requires_grad
-    return sum(kept.values())
+def kept_bytes(net, x):
+    return saved_bytes(lambda: net(x))
 
 
 def test_bytes_kept_for_the_backward_do_not_grow_with_depth():
     x = batch("conv", torch.float32)
-    ours = [saved_bytes(layer("conv", reversible=True, dtype=torch.float32, steps=n), x) for n in (8, 256)]
-    plain = [saved_bytes(layer("conv", reversible=False, dtype=torch.float32, steps=n), x) for n in (8, 256)]
+    ours = [kept_bytes(layer("conv", reversible=True, dtype=torch.float32, steps=n), x) for n in (8, 256)]
+    plain = [kept_bytes(layer("conv", reversible=False, dtype=torch.float32, steps=n), x) for n in (8, 256)]
     assert ours[0] == ours[1] < 2 * x.nbytes + 10_000
     assert plain[1] > 20 * plain[0]
 
@@ -91,7 +82,7 @@ def test_a_check_that_passes_changes_nothing_but_the_memory():
     plain = gradients(layer("conv", reversible=False, dtype=torch.float64), x)
     assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(checked, plain, strict=True))
     options = {"reversible": True, "dtype": torch.float64, "method": "symplectic_euler"}
-    kept = [saved_bytes(layer("conv", check_every=k, **options), x) for k in (None, 20)]
+    kept = [kept_bytes(layer("conv", check_every=k, **options), x) for k in (None, 20)]
     assert kept[1] - kept[0] == 4 * x.nbytes  # after steps 20, 40, 60 and 80 of 100
 
 

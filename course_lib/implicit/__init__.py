@@ -9,7 +9,7 @@ from .deq import EquilibriumLayer, jacobian_penalty
 from .equation import Equation, lipschitz
 from .fields import ConvField, SkewField
 from .nets import ImplicitNet, runs_of, train_runs
-from .reversible import ReversibleTrapezoid, saved_bytes
+from .reversible import ReversibleTrapezoid
 from .solvers import SOLVERS, choose, find_root
 from .theta_layer import ThetaLayer
 
@@ -31,6 +31,5 @@ __all__ = [
     "jacobian_penalty",
     "lipschitz",
     "runs_of",
-    "saved_bytes",
     "train_runs",
 ]

@@ -8,7 +8,7 @@ leaves over is an error of the reconstructed states, and of the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -87,23 +87,3 @@ class _Reversible(torch.autograd.Function):
             y = x.detach()
         net.reconstructed = y
         return None, g, *total
-
-
-def saved_bytes(run: Callable[[], Tensor], *, exclude: Iterable[Tensor] = ()) -> int:
-    """Bytes of the tensors that autograd keeps for the backward pass of run(), each storage once.
-
-    exclude: tensors, such as parameters, whose storage is there anyway.
-    """
-    sizes: dict[int, int] = {}
-    known = {t.untyped_storage().data_ptr() for t in exclude}
-    kept: list[Tensor] = []  # keeps storages alive, so that none is counted under the address of another
-
-    def pack(t: Tensor) -> Tensor:
-        kept.append(t)
-        if t.untyped_storage().data_ptr() not in known:
-            sizes[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        run()
-    return sum(sizes.values())
