@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -129,13 +130,15 @@ class Walled:
 
     def __init__(self, descriptor: int, limits: Limits, scratch: Path, kind: Cold | Warm) -> None:
         self.limits, self.why, self.kind, self.over = limits, "", kind, threading.Event()
-        self.text, self.size, self.lock = bytearray(), 0, threading.Lock()
-        self.pipe, theirs = os.pipe()
+        self.text, self.size, self.lock, self.reading = bytearray(), 0, threading.Lock(), threading.Lock()
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        self.output = open(ours, "rb", buffering=0)
         numbers = [limits.total, limits.memory, limits.processes + running()]
         try:
             kind.start(descriptor, theirs, [int(n) for n in numbers], scratch)
         except OSError:
-            os.close(self.pipe)
+            self.output.close()
             raise
         finally:
             os.close(theirs)
@@ -143,14 +146,25 @@ class Walled:
             threading.Thread(target=task, daemon=True).start()
 
     def listen(self) -> None:
-        """Keep the start of what is printed; end a process that prints without end."""
-        with open(self.pipe, "rb", buffering=0) as pipe:
-            while data := pipe.read(2**16):
+        """Read as long as there is something to come, so that nobody waits for room in the pipe."""
+        ready = select.poll()
+        ready.register(self.output, select.POLLIN)
+        while self.take():
+            ready.poll()
+        with self.reading:
+            self.output.close()
+
+    def take(self) -> bool:
+        """Keep the start of what is printed, end a process that prints without end; False if no more is to come."""
+        with self.reading:
+            data = b""
+            while not self.output.closed and (data := self.output.read(2**16)):
                 self.size += len(data)
                 self.text += data[: max(0, 20_000 - len(self.text))]
                 if self.size > self.limits.output:
                     self.kill(f"it printed more than {self.limits.output // 2**20} MiB")
-                    return
+                    return False
+            return data is None  # nothing yet; at the end it is empty
 
     def crowd(self) -> int:
         """How many processes there are beside those that are none of the notebook's."""
@@ -172,6 +186,7 @@ class Walled:
 
     def printed(self) -> str:
         """What was printed since the last time, its start alone if it is long."""
+        self.take()  # what was printed before an answer came lies in the pipe by now
         text, self.text = bytes(self.text).decode("utf-8", "replace"), bytearray()
         return text
 
