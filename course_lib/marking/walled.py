@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import io
 import json
 import os
 import select
@@ -133,7 +134,7 @@ class Walled:
         self.text, self.size, self.lock, self.reading = bytearray(), 0, threading.Lock(), threading.Lock()
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        self.output = open(ours, "rb", buffering=0)
+        self.output = io.FileIO(ours)
         numbers = [limits.total, limits.memory, limits.processes + running()]
         try:
             kind.start(descriptor, theirs, [int(n) for n in numbers], scratch)
