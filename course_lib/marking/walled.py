@@ -188,8 +188,9 @@ class Walled:
     def printed(self) -> str:
         """What was printed since the last time, its start alone if it is long."""
         self.take()  # what was printed before an answer came lies in the pipe by now
-        text, self.text = bytes(self.text).decode("utf-8", "replace"), bytearray()
-        return text
+        with self.reading:
+            text, self.text = self.text, bytearray()
+        return text.decode("utf-8", "replace")
 
     def kill(self, why: str = "") -> None:
         """End every process of the tree, once: what runs behind these walls later is another's."""
